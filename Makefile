@@ -1,0 +1,35 @@
+# Two commands: `make demo` and `make test`. Needs python3 (3.11 or newer) and a package registry, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?= demo/run
+
+.PHONY: demo test check format benchmark clean
+
+# the environment is made anew only when what it consists of changes
+$(VENV)/.made: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	touch $@
+
+demo: $(VENV)/.made
+	$(BIN)/alpgm demo --out demo/data
+	$(BIN)/alpgm run catalogs/demo.toml --output $(RUN)
+
+check: $(VENV)/.made
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest
+
+format: $(VENV)/.made
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(VENV)/.made
+	$(BIN)/python tests/benchmarks/geometry.py
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info

@@ -1,0 +1,170 @@
+"""``alpgm <verb>``: parse, start the cluster, call the pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alpgm_dask.schema import InputError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="alpgm", description="Regional glacier evolution on Dask, Xarray and Zarr.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _add_run(verbs)
+    _add_convert(verbs)
+    show = verbs.add_parser("show", help="table and pictures of a run")
+    show.add_argument("run", type=Path, help="folder of the run")
+    show.set_defaults(call=_show)
+    demo = verbs.add_parser("demo", help="build the demo region: stores and a catalog")
+    demo.add_argument("--out", type=Path, default=Path("demo/data"), help="folder (default: %(default)s)")
+    demo.add_argument("--overwrite", action="store_true", help="build it again")
+    demo.set_defaults(call=_demo)
+    words = verbs.add_parser("words", help="every variable with its units and meaning")
+    words.set_defaults(call=_words)
+    return parser
+
+
+def _add_run(verbs: Any) -> None:
+    for verb, call, text in (
+        ("run", _run, "do what a run file says"),
+        ("check", _check, "check a run file and its inputs"),
+    ):
+        parser = verbs.add_parser(verb, help=text)
+        parser.add_argument("file", type=Path, help="run file (TOML)")
+        parser.add_argument("--catalog", help="catalog instead of the run file's")
+        parser.add_argument("--output", help="folder of the run instead of the run file's")
+        parser.set_defaults(call=call)
+        if verb == "run":
+            parser.add_argument("--resume", action="store_true", help="finish results that were cut short")
+            parser.add_argument("--overwrite", action="store_true", help="replace other or unfinished results")
+            parser.add_argument("--force", action="append", default=[], metavar="STAGE", help="do a stage again")
+
+
+def _add_convert(verbs: Any) -> None:
+    kinds = verbs.add_parser("convert", help="raw archives -> stores and a catalog").add_subparsers(
+        dest="kind", required=True, metavar="KIND"
+    )
+    alpgm = kinds.add_parser("alpgm", help="a checkout of ALPGM")
+    alpgm.add_argument("source", type=Path, help="folder that holds glacier_data")
+    rasters = kinds.add_parser("rasters", help="outlines + thickness + surface GeoTIFFs")
+    rasters.add_argument("--outlines", type=Path, required=True, help="vector file with identifiers")
+    rasters.add_argument("--thickness", required=True, help="folder, or pattern with {id}")
+    rasters.add_argument("--surface", required=True, help="folder, pattern with {id}, or one mosaic")
+    rasters.add_argument("--id-column", help="column of the identifiers (default: as in RGI)")
+    rasters.add_argument("--flowlines", type=Path, help="vector file of flowlines")
+    rasters.add_argument("--resample", action="store_true", help="resample a surface on another grid")
+    rasters.add_argument("--skip-missing", action="store_true", help="leave out glaciers without rasters")
+    predictors = kinds.add_parser("predictors", help="a NetCDF of predictors at glaciers")
+    predictors.add_argument("file", type=Path, help="NetCDF")
+    predictors.add_argument("--catalog", type=Path, required=True, help="converted catalog to add to")
+    predictors.add_argument("--name", default="predictors", help="entry (default: %(default)s)")
+    predictors.add_argument("--inventory-year", type=int, default=2003, help="inventory that the rows come from")
+    predictors.add_argument(
+        "--elevation-years", type=int, nargs="+", default=[], help="inventories that the elevation follows through time"
+    )
+    predictors.add_argument("--monthly", type=Path, help="NetCDF of monthly predictors of the observed glaciers")
+    for parser in (alpgm, rasters):
+        parser.add_argument("--out", type=Path, required=True, help="folder of the stores")
+    for parser in (alpgm, rasters, predictors):
+        parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
+        parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+        parser.set_defaults(call=_convert)
+
+
+def _config(arguments: argparse.Namespace) -> Any:
+    from alpgm_dask.config import load_config
+
+    return load_config(arguments.file, catalog=arguments.catalog, output=arguments.output)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from alpgm_dask import pipeline
+
+    config = _config(arguments)
+    folder = pipeline.run(config, resume=arguments.resume, overwrite=arguments.overwrite, force=arguments.force)
+    print(pipeline.report(folder))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from alpgm_dask.inputs import open_inputs
+
+    inputs = open_inputs(_config(arguments))
+    print(f"{arguments.file}: ready, {inputs.glaciers.sizes['glacier']} glaciers")
+    for name, url in inputs.urls.items():
+        print(f"  {name:<20} {url}")
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from alpgm_dask import pipeline
+
+    print(pipeline.report(arguments.run, draw=True))
+
+
+def _convert(arguments: argparse.Namespace) -> None:
+    from alpgm_dask import ingest
+    from alpgm_dask.cluster import connect
+
+    with connect(workers=arguments.workers, memory="4GB") as client:
+        if arguments.kind == "alpgm":
+            path = ingest.convert_alpgm(arguments.source, arguments.out, client, overwrite=arguments.overwrite)
+        elif arguments.kind == "rasters":
+            from alpgm_dask.convert.cleaning import Rules
+
+            path = ingest.convert_rasters(
+                arguments.out,
+                client,
+                overwrite=arguments.overwrite,
+                outlines=arguments.outlines,
+                thickness=arguments.thickness,
+                surface=arguments.surface,
+                id_column=arguments.id_column,
+                flowlines=arguments.flowlines,
+                rules=Rules(resample=True) if arguments.resample else None,
+                skip_missing=arguments.skip_missing,
+            )
+        else:
+            path = ingest.convert_predictors(
+                arguments.file,
+                arguments.catalog,
+                arguments.name,
+                client,
+                inventory_year=arguments.inventory_year,
+                elevation_years=tuple(arguments.elevation_years),
+                monthly=arguments.monthly,
+                overwrite=arguments.overwrite,
+            )
+    print(f"catalog: {path}")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from alpgm_dask.ingest import build_demo
+
+    print(f"catalog: {build_demo(arguments.out, overwrite=arguments.overwrite)}")
+
+
+def _words(arguments: argparse.Namespace) -> None:
+    from alpgm_dask.schema import describe
+
+    print(describe())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 if all went well, 1 if the work failed, 2 if the input was refused."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.call(arguments)
+    except InputError as error:
+        print(f"alpgm: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("alpgm: interrupted; run again with --resume", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""One delta-h function per glacier, with a stated fallback where a glacier has none of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from alpgm_dask.kernels.delta_h import huss2010
+from alpgm_dask.schema import InputError, annotate, texts
+
+#: What may stand in where a glacier has no function of its own.
+FALLBACKS = ("huss2010", "flat")
+
+#: Nodes of the fallback curves.
+FALLBACK_NODES = 201
+
+
+def fallback(area: np.ndarray, kind: str = "huss2010") -> tuple[np.ndarray, np.ndarray]:
+    """Nodes (node,) and values (glacier, node) of the stand-in for glaciers of an area in m2.
+
+    ``huss2010``: the curve of the size class (Huss et al. 2010, doi:10.5194/hess-14-815-2010). ``flat``: ones.
+
+    Raises
+    ------
+    InputError
+        if there is no such kind.
+    """
+    nodes = np.linspace(0.0, 1.0, FALLBACK_NODES)
+    if kind == "huss2010":
+        return nodes, huss2010(nodes, area)
+    if kind == "flat":
+        return nodes, np.ones((np.size(area), nodes.size))
+    raise InputError(f"delta_h: fallback {kind!r} is unknown; allowed: {', '.join(FALLBACKS)}")
+
+
+def functions_for(glaciers: xr.Dataset, own: xr.Dataset | None = None, kind: str = "huss2010") -> xr.Dataset:
+    """The delta-h function that each glacier uses.
+
+    Parameters
+    ----------
+    glaciers
+        rgi_id and area (``glacier``); small per-glacier variables, read here.
+    own
+        functions of some glaciers: delta_h and normalized_elevation (``glacier``, ``node``), NaN after the last node,
+        and rgi_id. None: there are none.
+    kind
+        what stands in elsewhere, see :func:`fallback`.
+
+    Returns
+    -------
+    Dataset: delta_h, normalized_elevation (``glacier``, ``node``), n_nodes and delta_h_source (``glacier``).
+
+    Raises
+    ------
+    InputError
+        if a function has values outside of [0, 1], nodes that neither rise nor fall, or an identifier twice.
+    """
+    ids = texts(glaciers["rgi_id"])
+    nodes, values = fallback(glaciers["area"].values, kind)
+    width = max(nodes.size, own.sizes["node"] if own is not None else 0)
+    at = np.full((ids.size, width), np.nan)
+    curve = np.full((ids.size, width), np.nan)
+    at[:, : nodes.size], curve[:, : nodes.size] = nodes, values
+    if own is not None:
+        _check(own)
+        where = {rgi_id: i for i, rgi_id in enumerate(texts(own["rgi_id"]))}
+        own_at, own_curve = own["normalized_elevation"].values, own["delta_h"].values
+        for i, rgi_id in enumerate(ids):
+            if rgi_id in where:
+                j, n = where[rgi_id], own.sizes["node"]
+                at[i], curve[i] = np.nan, np.nan
+                at[i, :n], curve[i, :n] = own_at[j], own_curve[j]
+    out = xr.Dataset(
+        {
+            "delta_h": (("glacier", "node"), curve),
+            "normalized_elevation": (("glacier", "node"), at),
+            "n_nodes": ("glacier", np.isfinite(curve).sum(axis=1).astype("int32")),
+            "delta_h_source": ("glacier", sources(ids, own, kind)),
+        },
+        coords={"rgi_id": ("glacier", ids)},
+    )
+    return annotate(out)
+
+
+def sources(ids: np.ndarray, own: xr.Dataset | None, kind: str) -> np.ndarray:
+    """(glacier,) "own" where a glacier has a function, else the name of what stands in."""
+    known = set(texts(own["rgi_id"])) if own is not None else set()
+    return np.array(["own" if rgi_id in known else kind for rgi_id in texts(ids)], dtype=object)
+
+
+def _check(own: xr.Dataset) -> None:
+    ids = texts(own["rgi_id"])
+    unique, count = np.unique(ids, return_counts=True)
+    if (count > 1).any():
+        raise InputError(f"delta_h: identifier {unique[count > 1][0]!r} stands {count.max()} times; allowed: once")
+    for rgi_id, at, curve in zip(ids, own["normalized_elevation"].values, own["delta_h"].values, strict=True):
+        check_function(at[np.isfinite(curve)], curve[np.isfinite(curve)], str(rgi_id))
+
+
+def check_function(normalized_elevation: np.ndarray, delta_h: np.ndarray, rgi_id: str = "") -> None:
+    """Refuse nodes that neither rise nor fall throughout and values outside of [0, 1] (InputError names which)."""
+    steps = np.diff(normalized_elevation)
+    if delta_h.size == 0 or not ((steps > 0).all() or (steps < 0).all() or delta_h.size == 1 or (steps == 0).all()):
+        raise InputError(f"delta_h: the nodes of glacier {rgi_id!r} neither rise nor fall throughout")
+    if not ((delta_h >= 0) & (delta_h <= 1)).all():
+        low, high = float(np.nanmin(delta_h)), float(np.nanmax(delta_h))
+        raise InputError(f"delta_h: values of glacier {rgi_id!r} from {low:g} to {high:g}; allowed: 0 to 1")

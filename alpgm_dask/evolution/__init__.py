@@ -1,0 +1,24 @@
+"""Glaciers year by year: topography -> climate at that topography -> mass balance -> thickness -> topography.
+
+The year loop runs inside one task per block of glaciers and climate member (:mod:`.block`); :mod:`.graph` builds the
+lazy graph over blocks and members; :mod:`.balance` says where the mass balance of a year comes from; :mod:`.single`
+evolves one glacier given as arrays.
+"""
+
+from alpgm_dask.evolution.balance import FromDaily, FromPredictors, Model, Prescribed
+from alpgm_dask.evolution.block import Settings, evolve_block
+from alpgm_dask.evolution.graph import assemble, evolve, tasks
+from alpgm_dask.evolution.single import evolve_geometry
+
+__all__ = [
+    "FromDaily",
+    "FromPredictors",
+    "Model",
+    "Prescribed",
+    "Settings",
+    "assemble",
+    "evolve",
+    "evolve_block",
+    "evolve_geometry",
+    "tasks",
+]

@@ -1,0 +1,244 @@
+"""The year loop over one block of glaciers: NumPy arrays in, NumPy arrays out, run inside one task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from alpgm_dask.constants import FLAT_BELOW_AREA
+from alpgm_dask.evolution.balance import Balance
+from alpgm_dask.kernels import geometry, topography
+from alpgm_dask.schema import FAILURE, STATUS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the geometry evolves and what is kept.
+
+    Attributes
+    ----------
+    mass_conserving
+        whether ice that a thin pixel cannot give is taken from the others (ALPGM 1.2: forgotten).
+    flat_below_area
+        m2; smaller glaciers thin evenly.
+    clip_to_outline
+        whether ice outside of the inventory outline is left out, as ALPGM does for 2003.
+    thickness_years
+        hydrological years at whose end the thickness of every pixel is kept.
+    """
+
+    mass_conserving: bool = True
+    flat_below_area: float = FLAT_BELOW_AREA
+    clip_to_outline: bool = False
+    thickness_years: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class BlockArrays:
+    """One block of glaciers as arrays.
+
+    Attributes
+    ----------
+    ice_thickness, surface_elevation, surface_slope, flowline_distance
+        (pixel,) m, m, degree, m.
+    row_start, row_size
+        (glacier,) first pixel within the block, number of pixels.
+    pixel_area
+        (glacier,) m2.
+    normalized_elevation, delta_h, n_nodes
+        (glacier, node), (glacier, node), (glacier,).
+    """
+
+    ice_thickness: np.ndarray
+    surface_elevation: np.ndarray
+    surface_slope: np.ndarray
+    flowline_distance: np.ndarray
+    row_start: np.ndarray
+    row_size: np.ndarray
+    pixel_area: np.ndarray
+    normalized_elevation: np.ndarray
+    delta_h: np.ndarray
+    n_nodes: np.ndarray
+
+
+@dataclass(frozen=True)
+class State:
+    """What the kernels change from year to year: ice pixels first in every row, sums over them in a table.
+
+    Made by :meth:`start` from a block; the arrays are the block's own copies.
+    """
+
+    block: BlockArrays
+    thickness: np.ndarray
+    surface: np.ndarray
+    slope: np.ndarray
+    along: np.ndarray
+    index: np.ndarray
+    count: np.ndarray
+    table: np.ndarray
+    tongue_slope: np.ndarray
+
+    @classmethod
+    def start(cls, block: BlockArrays) -> State:
+        """The state before the first year."""
+        n = block.row_start.size
+        state = cls(
+            block=block,
+            thickness=block.ice_thickness.astype("float64"),
+            surface=block.surface_elevation.astype("float64"),
+            slope=block.surface_slope.astype("float64"),
+            along=block.flowline_distance.astype("float64"),
+            index=np.arange(block.ice_thickness.size),
+            count=block.row_size.astype("int64"),
+            table=np.zeros((n, len(topography.COLUMNS))),
+            tongue_slope=np.empty(n),
+        )
+        topography.drop_bare(*state.pixels, block.row_start, state.count, block.pixel_area, state.table)
+        state.measure_tongues()
+        return state
+
+    @property
+    def pixels(self) -> tuple[np.ndarray, ...]:
+        return self.thickness, self.surface, self.slope, self.along, self.index
+
+    @property
+    def mean_elevation(self) -> np.ndarray:
+        """(glacier,) m; NaN without ice."""
+        return self.table[:, topography.MEAN]
+
+    def topography(self) -> dict[str, np.ndarray]:
+        """What the mass balance depends on, (glacier,) each, NaN without ice."""
+        return {
+            "mean_elevation": self.mean_elevation.copy(),
+            "max_elevation": np.where(self.count > 0, self.table[:, topography.HIGH], np.nan),
+            "area": self.table[:, topography.AREA].copy(),
+            "tongue_slope": self.tongue_slope.copy(),
+        }
+
+    def measure_tongues(self) -> None:
+        topography.tongue_slopes(
+            self.surface, self.slope, self.along, self.block.row_start, self.count, self.table, self.tongue_slope
+        )
+
+    def advance(self, alive: np.ndarray, smb: np.ndarray, settings: Settings) -> None:
+        """One year under a mass balance (glacier,) in m w.e."""
+        block = self.block
+        geometry.thin(
+            *self.pixels,
+            block.row_start,
+            self.count,
+            alive,
+            smb,
+            block.pixel_area,
+            block.normalized_elevation,
+            block.delta_h,
+            block.n_nodes,
+            settings.flat_below_area,
+            settings.mass_conserving,
+            self.table,
+        )
+        self.measure_tongues()
+
+    def thickness_on_pixels(self) -> np.ndarray:
+        """(pixel,) m in the block's order, NaN without ice."""
+        out = np.full(self.thickness.size, np.nan)
+        geometry.scatter(self.thickness, self.index, self.block.row_start, self.count, out)
+        return out
+
+
+def _not_finite(block: BlockArrays) -> np.ndarray:
+    """(glacier,) whether a pixel of the glacier has a thickness or elevation that is no number."""
+    bad = ~(np.isfinite(block.ice_thickness) & np.isfinite(block.surface_elevation))
+    before = np.concatenate([[0], np.cumsum(bad)])
+    return before[block.row_start + block.row_size] > before[block.row_start]
+
+
+#: Results per glacier and year, and where they come from: a column of the kernels' table or the mass balance.
+_FROM_TABLE = {
+    "area": topography.AREA,
+    "volume": topography.VOLUME,
+    "mean_elevation": topography.MEAN,
+    "max_elevation": topography.HIGH,
+    "max_thickness": topography.THICKEST,
+    "mass_residual": topography.RESIDUAL,
+}
+_FROM_BALANCE = ("smb", "smb_spread", "cpdd", "winter_snowfall", "summer_snowfall")
+YEARLY = (*_FROM_TABLE, "tongue_slope", *_FROM_BALANCE)
+
+
+def evolve_block(state: State, balance: Balance, years: np.ndarray, settings: Settings) -> dict[str, np.ndarray]:
+    """Evolve the glaciers of a block through consecutive hydrological years.
+
+    Parameters
+    ----------
+    state
+        the glaciers before the first year; used up.
+    balance
+        asked once a year, for all glaciers of the block.
+    years
+        (year,) hydrological years.
+    settings
+        see :class:`Settings`.
+
+    Returns
+    -------
+    The variables of :data:`YEARLY` (glacier, year) at the end of each year; initial_area, initial_volume, status,
+    failure, vanished_year (glacier,); ice_thickness (thickness_year, pixel), NaN where there is no ice;
+    final_thickness (pixel,).
+
+    A glacier that cannot go on (no ice at the start, ice or mass balance that is no number) is marked as failed with
+    its reason; its years so far are kept, later ones are NaN. One whose ice is gone is marked as vanished and has
+    area and volume 0 from then on.
+    """
+    n = state.count.size
+    failure = np.zeros(n, dtype="int8")
+    failure[state.count == 0] = FAILURE.index("no_ice")
+    failure[_not_finite(state.block)] = FAILURE.index("ice_not_finite")
+    out = {name: np.full((n, len(years)), np.nan) for name in YEARLY}
+    out["initial_area"] = state.table[:, topography.AREA].copy()
+    out["initial_volume"] = state.table[:, topography.VOLUME].copy()
+    out["vanished_year"] = np.zeros(n, dtype="int16")
+    out["ice_thickness"] = np.full((len(settings.thickness_years), state.thickness.size), np.nan)
+    for k, year in enumerate(years):
+        alive = (state.count > 0) & (failure == 0)
+        members, predictors = balance(k, state.topography())
+        lost = alive & ~np.isfinite(members).all(axis=0)
+        failure[lost] = FAILURE.index("smb_not_finite")
+        if balance.uses_forcing:
+            failure[lost & ~np.isfinite(predictors).all(axis=1)] = FAILURE.index("forcing_not_finite")
+        alive &= ~lost
+        smb, spread = (np.where(alive, f(members, axis=0), np.nan) for f in (np.mean, np.std))
+        state.advance(alive, smb, settings)
+        out["vanished_year"][alive & (state.count == 0)] = year
+        _record(out, k, state, failure, smb, spread, np.where(alive[:, None], predictors, np.nan))
+        if year in settings.thickness_years:
+            out["ice_thickness"][settings.thickness_years.index(year)] = state.thickness_on_pixels()
+    out["failure"] = failure
+    out["status"] = np.where(failure > 0, STATUS.index("failed"), STATUS.index("ok")).astype("int8")
+    out["status"][(failure == 0) & (state.count == 0)] = STATUS.index("vanished")
+    out["final_thickness"] = state.thickness_on_pixels()
+    return out
+
+
+def _record(
+    out: dict[str, np.ndarray],
+    k: int,
+    state: State,
+    failure: np.ndarray,
+    smb: np.ndarray,
+    spread: np.ndarray,
+    predictors: np.ndarray,
+) -> None:
+    """Enter one year; a vanished glacier has no ice and no elevation, a failed one nothing at all."""
+    failed, gone = failure > 0, state.count == 0
+    for name, column in _FROM_TABLE.items():
+        out[name][:, k] = np.where(failed, np.nan, state.table[:, column])
+    for name in ("mean_elevation", "max_elevation"):
+        out[name][gone, k] = np.nan
+    already = gone & ~np.isfinite(smb) & ~failed
+    out["mass_residual"][already, k] = 0.0
+    out["tongue_slope"][:, k] = np.where(failed, np.nan, state.tongue_slope)
+    out["smb"][:, k], out["smb_spread"][:, k] = smb, spread
+    for j, name in enumerate(_FROM_BALANCE[2:]):
+        out[name][:, k] = predictors[:, j]

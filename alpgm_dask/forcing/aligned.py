@@ -1,0 +1,133 @@
+"""History and projection as one series: predictors of the glaciers of a run, or daily climate at points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from alpgm_dask.constants import REFERENCE_PERIOD
+from alpgm_dask.forcing.calendar import select_years
+from alpgm_dask.forcing.matching import match_predictors
+from alpgm_dask.forcing.predictors import predictor_array, reference_climatology
+from alpgm_dask.forcing.sensitivity import elevation_sensitivity
+from alpgm_dask.schema import InputError
+
+
+def align_predictors(
+    glaciers: xr.Dataset,
+    history: xr.Dataset,
+    projection: xr.Dataset | None = None,
+    *,
+    years: Sequence[int],
+    reference_period: tuple[int, int] = REFERENCE_PERIOD,
+    max_distance: float = 20e3,
+) -> xr.Dataset:
+    """Predictors of the glaciers of a run, ready for the year loop; lazy.
+
+    Every glacier takes its own row, or that of a neighbour moved to its own mean elevation. The projection follows in
+    the year after the history's last one. All of it is moved, by the sensitivity of its year, to one elevation: what
+    the history's reference elevation was in the year before the run, when the simulated surface was what it is at the
+    start. Anomalies are taken from the history's own climatology, each of its years at the elevation that it was made
+    for (ALPGM).
+
+    Parameters
+    ----------
+    glaciers
+        rgi_id, massif, lon, lat, mean_elevation (``glacier``).
+    history, projection
+        predictors ([``member``,] ``glacier``, ``hydro_year``[, ``month``]) with reference_elevation (``glacier``[,
+        ``hydro_year``]), rgi_id, massif, lon, lat (``glacier``); only the projection may have members.
+    years
+        hydrological years of the run.
+    reference_period
+        first and last year of the climatology.
+    max_distance
+        m from a glacier without predictors to the glacier whose predictors it takes.
+
+    Returns
+    -------
+    Dataset: predictors, sensitivity ([``member``,] ``hydro_year``, ``glacier``, ``predictor``), reference
+    (``glacier``, ``predictor``), start_elevation, forcing_distance (``glacier``).
+
+    Raises
+    ------
+    InputError
+        for a glacier without predictors nearby, years that history and projection do not cover, or monthly predictors
+        in one of the two only.
+    """
+    matched = match_predictors(glaciers, history, max_distance, where="history")
+    own = history.isel(glacier=matched["row"].values)
+    made_for = _elevation_before(own, years[0])
+    start = np.where(matched["own_row"], made_for, glaciers["mean_elevation"])
+    parts = [_moved(history, matched["row"].values, start, "history")]
+    if projection is not None:
+        later = projection.isel(hydro_year=projection["hydro_year"].values > history["hydro_year"].values[-1])
+        rows = match_predictors(glaciers, later, max_distance, where="projection")["row"].values
+        parts.append(_moved(later, rows, start, "projection"))
+        if "member" in later.dims:
+            parts[0] = parts[0].expand_dims(member=later["member"])
+    if len({part.sizes["predictor"] for part in parts}) > 1:
+        raise InputError("projection: monthly predictors must be in history and projection, or in neither")
+    series = xr.concat(parts, "hydro_year", coords="minimal", compat="override", join="exact")
+    out = series.isel(hydro_year=select_years(series["hydro_year"].values, list(years), "forcing"))
+    out["reference"] = _climatology(history, matched["row"].values, start - made_for, reference_period)
+    out["start_elevation"] = ("glacier", start)
+    out["forcing_distance"] = ("glacier", matched["forcing_distance"].values)
+    return out.transpose("member", "hydro_year", "glacier", "predictor", missing_dims="ignore")
+
+
+def _climatology(history: xr.Dataset, row: np.ndarray, rise: np.ndarray, period: tuple[int, int]) -> xr.DataArray:
+    """(``glacier``, ``predictor``) mean over a period; a row taken from a neighbour is moved by `rise` (glacier,) m."""
+    mean = predictor_array(reference_climatology(history, period, where="history")).isel(glacier=row)
+    slope = predictor_array(reference_climatology(elevation_sensitivity(history), period)).isel(glacier=row)
+    out = mean + slope * xr.DataArray(rise, dims="glacier")
+    return out.drop_vars([name for name, c in out.coords.items() if c.dims == ("glacier",)])
+
+
+def _elevation_before(predictors: xr.Dataset, year: int) -> np.ndarray:
+    """(glacier,) m that the predictors are valid at in the year before `year`, or the first one that they have."""
+    elevation = predictors["reference_elevation"]
+    if "hydro_year" in elevation.dims:
+        at = np.clip(np.searchsorted(elevation["hydro_year"].values, year - 1), 0, elevation.sizes["hydro_year"] - 1)
+        elevation = elevation.isel(hydro_year=int(at))
+    return elevation.values.astype("float64")
+
+
+def _moved(predictors: xr.Dataset, row: np.ndarray, elevation: np.ndarray, where: str) -> xr.Dataset:
+    """Rows of the predictors moved to an elevation (glacier,) in m, with their sensitivity."""
+    sensitivity = predictor_array(elevation_sensitivity(predictors, where=where), where).isel(glacier=row)
+    base = predictor_array(predictors, where).isel(glacier=row)
+    rise = xr.DataArray(elevation, dims="glacier") - predictors["reference_elevation"].isel(glacier=row).variable
+    out = xr.Dataset({"predictors": base + sensitivity * rise, "sensitivity": sensitivity})
+    return out.drop_vars([name for name, c in out.coords.items() if c.dims == ("glacier",)])
+
+
+def splice_daily(history: xr.Dataset, projection: xr.Dataset | None) -> xr.Dataset:
+    """Daily climate of history and, from the day after its end, of the projection; lazy.
+
+    Parameters
+    ----------
+    history
+        (``time``, ``point``).
+    projection
+        ([``member``,] ``time``, ``point``) at the same points; None: the history alone.
+
+    Raises
+    ------
+    InputError
+        if the points differ.
+    """
+    if projection is None:
+        return history
+    variables = ["tas", "snowfall", "rainfall"]
+    for name in ("elevation", "lon", "lat"):
+        if not np.array_equal(history[name].values, projection[name].values):
+            raise InputError(f"projection: variable '{name}' differs from the history's; allowed: the same points")
+    later = projection[variables].isel(time=projection["time"].values > history["time"].values[-1])
+    parts = [history[variables], later]
+    if "member" in projection.dims:
+        parts[0] = parts[0].expand_dims(member=projection["member"])
+    out = xr.concat(parts, "time", coords="minimal", compat="override", join="exact")
+    return out.assign({name: history[name] for name in ("elevation", "lon", "lat")})

@@ -1,0 +1,76 @@
+"""Hydrological years and months of dates, in any calendar, and which of them are complete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from alpgm_dask import schema
+from alpgm_dask.constants import HYDRO_YEAR_START_MONTH
+
+
+def hydro_year(time: xr.DataArray) -> xr.DataArray:
+    """Hydrological year of each date: year Y is 1 October Y-1 to 30 September Y. Any calendar.
+
+    >>> days = xr.DataArray(np.array(["2014-09-30", "2014-10-01"], "datetime64[ns]"), dims="time")
+    >>> hydro_year(days).values.tolist()
+    [2014, 2015]
+    """
+    year = time.dt.year + (time.dt.month >= HYDRO_YEAR_START_MONTH)
+    return year.astype("int64").rename("hydro_year").assign_attrs(schema.VARIABLES["hydro_year"].attrs())
+
+
+def hydro_month(time: xr.DataArray) -> xr.DataArray:
+    """Month of the hydrological year of each date, October = 1 to September = 12. Any calendar."""
+    month = (time.dt.month - HYDRO_YEAR_START_MONTH) % 12 + 1
+    return month.astype("int64").rename("month").assign_attrs(schema.VARIABLES["month"].attrs())
+
+
+def check_days(time: xr.DataArray, where: str) -> None:
+    index = time.to_index()
+    if len(index) == 0:
+        raise schema.InputError(f"{where}: variable 'time' is empty; allowed: at least one hydrological year of days")
+    steps = np.asarray(index[1:] - index[:-1], dtype="timedelta64[ns]")
+    wrong = np.flatnonzero(steps != np.timedelta64(1, "D"))
+    if wrong.size:
+        first, step = int(wrong[0]), steps[wrong[0]]
+        what = "repeats" if step == np.timedelta64(0, "ns") else "is followed by"
+        raise schema.InputError(
+            f"{where}: variable 'time' {what} {index[first + 1]} after {index[first]}; "
+            f"allowed: consecutive days without gap or duplicate ({wrong.size} such places)"
+        )
+
+
+def complete_years(time: xr.DataArray, where: str) -> np.ndarray:
+    """Hydrological years of which every day is there, given that days are consecutive."""
+    ends = hydro_year(time[[0, -1]]).values
+    month, day = time[[0, -1]].dt.month.values, time[[0, -1]].dt.day.values
+    first = ends[0] + ((month[0], day[0]) != (HYDRO_YEAR_START_MONTH, 1))
+    last = ends[1] - ((month[1], day[1]) != (HYDRO_YEAR_START_MONTH - 1, 30))
+    if last < first:
+        span = f"{time.values[0]} to {time.values[-1]}"
+        raise schema.InputError(f"{where}: variable 'time' covers {span}; allowed: at least one hydrological year")
+    return np.arange(first, last + 1)
+
+
+def select_years(available: np.ndarray, wanted: Sequence[int] | None, where: str) -> slice:
+    """Positions of the consecutive years `wanted` among the consecutive years `available`.
+
+    >>> select_years(np.arange(1959, 2016), [2003, 2004], "safran")
+    slice(44, 46, None)
+    """
+    if wanted is None:
+        return slice(0, len(available))
+    first, last = int(wanted[0]), int(wanted[-1])
+    if list(wanted) != list(range(first, last + 1)):
+        raise schema.InputError(f"years {list(wanted)[:5]}... are not consecutive; allowed: first, first + 1, ... last")
+    covered = f"{available[0]} to {available[-1]}" if len(available) else "no year"
+    if len(available) and np.any(np.diff(available) != 1):
+        raise schema.InputError(
+            f"{where}: variable 'hydro_year' has gaps between {covered}; allowed: consecutive years"
+        )
+    if not len(available) or first < available[0] or last > available[-1]:
+        raise schema.InputError(f"{where}: hydrological years {first} to {last} are asked for; it covers {covered}")
+    return slice(first - int(available[0]), last - int(available[0]) + 1)

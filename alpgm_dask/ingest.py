@@ -1,0 +1,193 @@
+"""From raw archives, or out of nothing (the demo region), to stores and the catalog that lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from alpgm_dask import packing, store
+from alpgm_dask.catalog import Catalog, Entry, open_catalog, write_catalog
+from alpgm_dask.convert.conversion import Conversion, PackedSource
+from alpgm_dask.schema import InputError
+
+Say = Callable[[str], None]
+
+#: What the entries of a converted catalog hold.
+DESCRIPTIONS = {
+    "glaciers": "ice thickness and surface elevation of every glacier, packed in blocks, and its attributes",
+    "outlines": "glacier outlines",
+    "inventory_rows": "rows of the inventories and the glacier that each belongs to",
+    "inventories": "area and elevation of glaciers in the years of the inventories",
+    "smb_observations": "observed annual glacier-wide surface mass balance, and topography",
+    "delta_h": "delta-h functions of single glaciers",
+    "predictors": "degree-days and snowfall at glaciers, valid at a reference elevation",
+    "climate": "daily climate at points, the past",
+    "projections": "daily climate at points, projections",
+    "elevation_models": "two elevation models of different years",
+}
+
+
+def mapper(client: Any) -> Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]:
+    """``map`` on the workers of a cluster, with a progress bar; results in order."""
+    from distributed import as_completed
+    from tqdm import tqdm
+
+    def spread(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        futures = [client.submit(function, item, pure=False) for item in items]
+        for _ in tqdm(as_completed(futures), total=len(futures), unit="batch", desc="scan", mininterval=0.5):
+            pass
+        return client.gather(futures)
+
+    return spread
+
+
+def save_conversion(conversion: Conversion, out: Path, client: Any, *, names: dict[str, str] | None = None) -> Path:
+    """Write what a converter built, and list it in ``out/catalog.yaml``.
+
+    Parameters
+    ----------
+    conversion
+        from one of the converters.
+    out
+        folder of the stores; those of the same names are replaced.
+    client
+        Dask client whose workers read and write the blocks.
+    names
+        entry that a dataset is listed under, if not its own name.
+
+    Returns
+    -------
+    The catalog's path.
+    """
+    names = names or {}
+    entries: dict[str, Entry] = {}
+    attrs = store.provenance(conversion.report.title)
+    if conversion.glaciers is not None:
+        save_packed(conversion.glaciers, str(out / "glaciers.zarr"), client, attrs)
+        entries["glaciers"] = Entry("zarr", "{CATALOG_DIR}/glaciers.zarr", DESCRIPTIONS["glaciers"])
+    for key, dataset in conversion.datasets.items():
+        name = names.get(key, key)
+        store.write(dataset, str(out / f"{name}.zarr"), overwrite=True, attrs=attrs)
+        entries[name] = Entry("zarr", f"{{CATALOG_DIR}}/{name}.zarr", DESCRIPTIONS.get(key, ""))
+    tables = dict(conversion.tables)
+    if conversion.outlines is not None:
+        tables["outlines"] = conversion.outlines
+    for name, table in tables.items():
+        table.to_parquet(out / f"{name}.parquet", index=False)
+        entries[name] = Entry("geoparquet", f"{{CATALOG_DIR}}/{name}.parquet", DESCRIPTIONS.get(name, ""))
+    title = next(iter(names.values()), "conversion")
+    (out / f"{title}_report.json").write_text(conversion.report.to_json())
+    write_catalog(out / "catalog.yaml", entries)
+    return out / "catalog.yaml"
+
+
+def save_packed(source: PackedSource, url: str, client: Any, attrs: dict[str, object]) -> None:
+    """Write packed rasters, one block per task: a worker reads its glaciers' files and writes its own chunks."""
+    from dask import delayed
+    from distributed import as_completed
+    from tqdm import tqdm
+
+    template = packing.template(source.attributes, source.plan)
+    store.prime(template, url, overwrite=True)
+    futures = []
+    for block in packing.blocks(template):
+        pixels = delayed(source.read_block.part(block.index))(block.index)
+        write = delayed(store.write_block)(pixels, url, {"pixel": block.pixels})
+        futures.append(client.compute(write, retries=1))
+    for future in tqdm(as_completed(futures), total=len(futures), unit="block", desc="rasters", mininterval=0.5):
+        future.result()
+    store.finish(url, attrs)
+
+
+def refuse_existing(out: Path, overwrite: bool) -> None:
+    """Refuse to write into a folder that has a catalog already (InputError), unless told to."""
+    if (out / "catalog.yaml").exists() and not overwrite:
+        raise InputError(f"{out / 'catalog.yaml'}: exists already; allowed: another folder, or --overwrite")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def convert_alpgm(src: Path, out: Path, client: Any, *, overwrite: bool = False, say: Say = print) -> Path:
+    """An ALPGM checkout -> stores and a catalog; the catalog's path."""
+    from alpgm_dask.convert import alpgm
+
+    refuse_existing(out, overwrite)
+    conversion = alpgm.convert(src, mapper=mapper(client))
+    path = save_conversion(conversion, out, client)
+    say(str(conversion.report))
+    return path
+
+
+def convert_rasters(out: Path, client: Any, *, overwrite: bool = False, say: Say = print, **options: Any) -> Path:
+    """Outlines, thickness and surface rasters -> stores and a catalog; `options` as for ``convert.rasters``."""
+    from alpgm_dask.convert import rasters
+
+    refuse_existing(out, overwrite)
+    conversion = rasters.convert(**options, mapper=mapper(client))
+    path = save_conversion(conversion, out, client)
+    say(str(conversion.report))
+    return path
+
+
+def convert_predictors(
+    file: Path,
+    catalog: Path,
+    name: str,
+    client: Any,
+    *,
+    inventory_year: int = 2003,
+    elevation_years: tuple[int, ...] = (),
+    monthly: Path | None = None,
+    overwrite: bool = False,
+    say: Say = print,
+) -> Path:
+    """A NetCDF of predictors at glaciers -> one more store of a converted catalog; the catalog's path."""
+    from alpgm_dask.convert import predictors
+
+    listed = open_catalog(catalog)
+    if name in listed.names and not overwrite:
+        raise InputError(f"{catalog}: entry {name!r} exists already; allowed: another --name, or --overwrite")
+    conversion = predictors.convert(
+        file,
+        listed.read("glaciers"),
+        _optional(listed, "inventory_rows"),
+        inventory_year=inventory_year,
+        elevation_years=elevation_years,
+        monthly=monthly,
+        smb_observations=_optional(listed, "smb_observations"),
+    )
+    path = save_conversion(conversion, Path(catalog).parent, client, names={"predictors": name})
+    say(str(conversion.report))
+    return path
+
+
+def _optional(catalog: Catalog, name: str) -> Any:
+    return catalog.read(name) if name in catalog.names else None
+
+
+def build_demo(out: Path, *, overwrite: bool = False, say: Say = print) -> Path:
+    """The demo region as stores and a catalog; nothing happens if it is there and whole. The catalog's path."""
+    from alpgm_dask import demo
+
+    path = out / "catalog.yaml"
+    if path.exists() and not overwrite:
+        say(f"demo region: {path} exists, kept")
+        return path
+    out.mkdir(parents=True, exist_ok=True)
+    region = demo.region()
+    datasets: dict[str, xr.Dataset] = {
+        "glaciers": region.glaciers,
+        "climate": region.climate,
+        "projections": region.projections,
+        "smb_observations": region.smb_observations,
+        "elevation_models": region.elevation_models,
+    }
+    for name, dataset in datasets.items():
+        store.write(dataset, str(out / f"{name}.zarr"), overwrite=True, attrs=store.provenance("demo region"))
+    region.outlines.to_parquet(out / "outlines.parquet", index=False)
+    entries = {name: Entry("zarr", f"{{CATALOG_DIR}}/{name}.zarr", DESCRIPTIONS[name]) for name in datasets}
+    entries["outlines"] = Entry("geoparquet", "{CATALOG_DIR}/outlines.parquet", DESCRIPTIONS["outlines"])
+    write_catalog(path, entries)
+    return path

@@ -1,0 +1,20 @@
+"""Figures from results. Each function returns a :class:`matplotlib.figure.Figure`; nothing global is touched.
+
+Regional sums are reduced lazily and computed once, small, before anything is drawn. Colours are those of Okabe and Ito
+(2008, jfly.uni-koeln.de/color) and of cividis, which colour-blind readers can tell apart.
+"""
+
+from alpgm_dask.plots.common import save
+from alpgm_dask.plots.maps import plot_glacier, plot_remaining_ice, remaining_share
+from alpgm_dask.plots.regional import plot_region, plot_smb, regional_balance, regional_series
+
+__all__ = [
+    "plot_glacier",
+    "plot_region",
+    "plot_remaining_ice",
+    "plot_smb",
+    "regional_balance",
+    "regional_series",
+    "remaining_share",
+    "save",
+]

@@ -1,0 +1,126 @@
+"""From the results of a run to what people read: regional totals, tables, what failed."""
+
+from __future__ import annotations
+
+import flox.xarray
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from alpgm_dask.constants import KM2, KM3
+from alpgm_dask.schema import FAILURE, STATUS, texts
+
+
+def group_of(results: xr.Dataset) -> xr.DataArray:
+    """(``glacier``) the massif of each glacier, its RGI subregion where the massif is unknown."""
+    massif = texts(results["massif"]) if "massif" in results else np.full(results.sizes["glacier"], "")
+    subregion = texts(results["subregion"]) if "subregion" in results else np.full(massif.size, "all")
+    return xr.DataArray(np.where(massif == "", subregion, massif), dims="glacier", name="group")
+
+
+def regional_totals(results: xr.Dataset, by: xr.DataArray | None = None) -> xr.Dataset:
+    """Area and volume of the region, or of groups of glaciers, year by year; lazy.
+
+    Parameters
+    ----------
+    results
+        results of a run (``member``, ``glacier``, ``hydro_year``).
+    by
+        (``glacier``) labels; None: one total.
+
+    Returns
+    -------
+    Dataset ([``group``,] ``member``, ``hydro_year``): area (m2), volume (m3), and failed_area (``member``): the
+    initial area of glaciers that failed, which the totals leave out in every year.
+    """
+    failed = results["status"] == STATUS.index("failed")
+    totals = results[["area", "volume"]].where(~failed, 0.0)
+    totals["failed_area"] = results["initial_area"].where(failed, 0.0)
+    if by is None:
+        return totals.sum("glacier")
+    return flox.xarray.xarray_reduce(
+        totals, by.rename("group"), func="sum", expected_groups=np.unique(by.values), fill_value=0.0
+    )
+
+
+def summary(results: xr.Dataset) -> pd.DataFrame:
+    """One row per massif (or RGI subregion) and one for all: what there was, what is left, what went wrong.
+
+    Means over members; the range over members of the last year's volume stands beside it. Areas and volumes of failed
+    glaciers are left out at both ends, so that the change is that of the others.
+
+    Returns
+    -------
+    DataFrame, index group: glaciers, area_start, area_end (km2), volume_start, volume_end, volume_end_low,
+    volume_end_high (km3), vanished, failed (glaciers, mean over members).
+    """
+    by = group_of(results)
+    failed = results["status"] == STATUS.index("failed")
+    last = results[["area", "volume"]].isel(hydro_year=-1)
+    counted = xr.Dataset(
+        {
+            "glaciers": xr.ones_like(results["status"], dtype="float64"),
+            "area_start": results["initial_area"].where(~failed, 0.0) / KM2,
+            "area_end": last["area"].where(~failed, 0.0) / KM2,
+            "volume_start": results["initial_volume"].where(~failed, 0.0) / KM3,
+            "volume_end": last["volume"].where(~failed, 0.0) / KM3,
+            "vanished": (results["status"] == STATUS.index("vanished")).astype("float64"),
+            "failed": failed.astype("float64"),
+        }
+    ).drop_vars([name for name in results.coords if name not in results.dims], errors="ignore")
+    groups = flox.xarray.xarray_reduce(
+        counted, by, func="sum", expected_groups=np.unique(by.values), fill_value=0.0
+    ).compute()
+    everything = groups.sum("group").expand_dims(group=["all"])
+    table = xr.concat([groups, everything], "group")
+    low, high = table["volume_end"].min("member"), table["volume_end"].max("member")
+    table = table.mean("member").assign(volume_end_low=low, volume_end_high=high)
+    return table.to_dataframe()
+
+
+def failures(results: xr.Dataset) -> pd.DataFrame:
+    """Failed glaciers with their reason: rgi_id, name, member, reason, initial_area (km2). Empty if there are none."""
+    failure = results["failure"].values
+    member, glacier = np.nonzero(results["status"].values == STATUS.index("failed"))
+    return pd.DataFrame(
+        {
+            "rgi_id": texts(results["rgi_id"])[glacier],
+            "name": texts(results["name"])[glacier] if "name" in results else "",
+            "member": texts(results["member"])[member],
+            "reason": [FAILURE[i] for i in failure[member, glacier]],
+            "initial_area": results["initial_area"].values[member, glacier] / KM2,
+        }
+    )
+
+
+def not_run(results: xr.Dataset) -> int:
+    """Glaciers, summed over members, whose block was never written."""
+    return int((results["status"] == STATUS.index("not_run")).sum())
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """A :func:`summary` as people read it: change in percent, range of members where there is one."""
+    shown = pd.DataFrame(
+        {
+            "glaciers": table["glaciers"].map("{:.0f}".format),
+            "area km2": [f"{a:.2f} -> {b:.2f}" for a, b in zip(table["area_start"], table["area_end"], strict=True)],
+            "area %": _percent(table["area_start"], table["area_end"]),
+            "volume km3": [
+                f"{a:.3f} -> {b:.3f}" for a, b in zip(table["volume_start"], table["volume_end"], strict=True)
+            ],
+            "volume %": _percent(table["volume_start"], table["volume_end"]),
+            "range km3": [
+                f"{a:.3f}..{b:.3f}" for a, b in zip(table["volume_end_low"], table["volume_end_high"], strict=True)
+            ],
+            "vanished": table["vanished"].map("{:g}".format),
+            "failed": table["failed"].map("{:g}".format),
+        },
+        index=table.index,
+    )
+    if (table["volume_end_low"] == table["volume_end_high"]).all():
+        shown = shown.drop(columns="range km3")
+    return shown.to_string(index_names=False)
+
+
+def _percent(start: pd.Series, end: pd.Series) -> list[str]:
+    return [f"{100 * (b / a - 1):+.1f}" if a > 0 else "-" for a, b in zip(start, end, strict=True)]

@@ -1,0 +1,153 @@
+"""SMB models on disk: a folder with a card that a person can read and weights that the card vouches for."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from alpgm_dask.features import feature_names
+from alpgm_dask.schema import InputError
+
+#: Where the class of each kind of model is; imported only when one is loaded.
+KINDS = {"lasso": ("alpgm_dask.smb.lasso", "Lasso")}
+
+CARD, WEIGHTS = "model_card.json", "weights.npz"
+
+
+def table_fingerprint(table: xr.Dataset) -> str:
+    """sha256 of a training table: features, smb, and the glacier and year of each sample. Computes the table."""
+    digest = hashlib.sha256()
+    for name in ("features", "smb", "hydro_year"):
+        digest.update(np.ascontiguousarray(table[name].values, dtype="float64").tobytes())
+    group = table["rgi_id"] if "rgi_id" in table.coords else table["glacier_index"]
+    digest.update("\n".join(map(str, group.values)).encode())
+    digest.update("\n".join(map(str, table["feature"].values)).encode())
+    return digest.hexdigest()
+
+
+def model_card(model: Any, table: xr.Dataset, *, seed: int | None = None, **extra: Any) -> dict[str, Any]:
+    """What a fitted model is and where it comes from, as JSON-ready values.
+
+    Parameters
+    ----------
+    model
+        A fitted model of this package.
+    table
+        The training table (:func:`alpgm_dask.features.training_table`).
+    seed
+        Of whatever is random in the fit; None where nothing is.
+    extra
+        Further entries, such as `reference_period`.
+    """
+    group = table["rgi_id"] if "rgi_id" in table.coords else table["glacier_index"]
+    years = table["hydro_year"].values
+    return {
+        "kind": model.kind,
+        "recipe": model.recipe,
+        "features": list(map(str, table["feature"].values)),
+        "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in model.get_params().items()},
+        "alpha": getattr(model, "alpha_", None),
+        "target": "smb",
+        "target_units": "m year-1",
+        "n_samples": int(table.sizes["sample"]),
+        "groups": sorted(set(map(str, group.values))),
+        "period": [int(years.min()), int(years.max())],
+        "seed": seed,
+        "data_sha256": table_fingerprint(table),
+        "train_scores": getattr(model, "train_scores_", {}),
+        "cv_scores": getattr(model, "cv_scores_", {}),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": _versions(),
+        **extra,
+    }
+
+
+def _versions() -> dict[str, str]:
+    out = {"python": platform.python_version()}
+    for package in ("alpgm_dask", "numpy", "scikit-learn", "xarray"):
+        try:
+            out[package] = version(package)
+        except PackageNotFoundError:
+            out[package] = "not installed"
+    return out
+
+
+def save_model(model: Any, folder: str | Path, card: dict[str, Any]) -> Path:
+    """Write a model's weights and its card, with the hash of the weights in it; return the folder.
+
+    Raises
+    ------
+    InputError
+        If the folder holds a model already, or the card describes another kind or recipe.
+    """
+    folder = Path(folder)
+    if (folder / CARD).exists():
+        raise InputError(f"{folder}: holds a model already; allowed: a folder without {CARD}")
+    for key in ("kind", "recipe"):
+        if card.get(key) != getattr(model, key):
+            raise InputError(f"{folder}: card says {key} {card.get(key)!r}, the model is {getattr(model, key)!r}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / WEIGHTS).open("wb") as file:
+        np.savez(file, **model.to_arrays())
+    signed = {**card, "weights": WEIGHTS, "weights_sha256": _sha256(folder / WEIGHTS)}
+    (folder / CARD).write_text(json.dumps(signed, indent=2, allow_nan=True) + "\n", encoding="utf-8")
+    return folder
+
+
+def load_card(folder: str | Path) -> dict[str, Any]:
+    """The card of a stored model."""
+    path = Path(folder) / CARD
+    if not path.is_file():
+        raise InputError(f"{folder}: no {CARD}; allowed: a folder written by save_model")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(card, dict):
+        raise InputError(f"{path}: holds a {type(card).__name__}; allowed: an object")
+    return card
+
+
+def load_model(folder: str | Path) -> Any:
+    """A stored model, ready to predict; its `card` attribute is the card.
+
+    Raises
+    ------
+    InputError
+        No card, an unknown kind, missing weights, weights whose hash is not the card's, features that are not (or no
+        longer) those of the recipe.
+    """
+    folder, card = Path(folder), load_card(folder)
+    kind = card.get("kind")
+    if kind not in KINDS:
+        raise InputError(f"{folder / CARD}: kind {kind!r}; allowed: {', '.join(KINDS)}")
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise InputError(f"{weights}: missing; the card names it")
+    if _sha256(weights) != card.get("weights_sha256"):
+        raise InputError(f"{weights}: sha256 is {_sha256(weights)}, the card says {card.get('weights_sha256')}")
+    recipe = card.get("recipe")
+    if recipe is not None and list(feature_names(recipe)) != card.get("features"):
+        raise InputError(f"{folder / CARD}: features are not those of recipe {recipe!r}: {card.get('features')}")
+    module, name = KINDS[kind]
+    with np.load(weights, allow_pickle=False) as arrays:
+        model = getattr(importlib.import_module(module), name).from_arrays(dict(arrays), card)
+    if model.n_features_in_ != len(card["features"]):
+        raise InputError(
+            f"{weights}: weights of {model.n_features_in_} features, the card lists {len(card['features'])}"
+        )
+    model.card = card
+    return model
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
