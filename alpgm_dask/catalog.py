@@ -7,6 +7,7 @@ way that applies parameters (doing it through the entry silently keeps the defau
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,11 @@ ALLOWED_CLASSES = frozenset(
     {_ZARR, _PARQUET, _XARRAY, _GEOPANDAS, _OPTIONS, _SIMPLE, "xarray:Dataset", "geopandas:GeoDataFrame"}
 )
 _CLASS_KEYS = ("cls", "datatype", "reader", "output_instance")
+#: Intake fills in ``{func(module:name)}`` and its like: anything but a reference to the catalog's own data is code. As
+#: the default or the value of a parameter, it needs no braces.
+_CALL = re.compile(r"\{(?!data\()\w+\(")
+_BARE_CALL = re.compile(r"\{?\w+\(")
+_SECTIONS = ("entries", "data", "user_parameters", "aliases", "metadata")
 
 #: kind of entry -> (data type, reader, what comes out, extra arguments)
 _KINDS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
@@ -131,7 +137,9 @@ def open_catalog(path: str | Path, **parameters: str) -> Catalog:
             raise InputError(f"{path}: unknown parameter {name!r}; allowed: {', '.join(declared) or 'none'}")
         options = declared[name].get("options")
         if options and value not in options:
-            raise InputError(f"{path}: parameter {name!r} is {value!r}; allowed: {', '.join(options)}")
+            raise InputError(f"{path}: parameter {name!r} is {value!r}; allowed: {', '.join(map(str, options))}")
+        if _BARE_CALL.match(str(value)):
+            raise InputError(f"{path}: parameter {name!r} is {value!r}, which asks for code; allowed: plain text")
     return Catalog(path, parameters)
 
 
@@ -145,8 +153,11 @@ def _load(path: str) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such catalog") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {error}") from error
-    if not isinstance(content, dict) or content.get("version") != 2 or "entries" not in content:
-        raise InputError(f"{path}: not an Intake 2 catalog (needs 'version: 2' and 'entries')")
+    if not isinstance(content, dict) or content.get("version") != 2:
+        raise InputError(f"{path}: not an Intake 2 catalog (needs 'version: 2' and {', '.join(_SECTIONS)})")
+    missing = [section for section in _SECTIONS if not isinstance(content.get(section), dict)]
+    if missing:
+        raise InputError(f"{path}: section {missing[0]!r} is missing or no mapping; needed: {', '.join(_SECTIONS)}")
     return content
 
 
@@ -154,14 +165,16 @@ def _refuse_foreign(path: str, content: Any) -> None:
     """Refuse classes outside of the allow-list, wherever in the file they are named."""
     if isinstance(content, dict):
         for key, value in content.items():
-            if key in _CLASS_KEYS and isinstance(value, str) and value not in ALLOWED_CLASSES:
+            if key in _CLASS_KEYS and value is not None and not (isinstance(value, str) and value in ALLOWED_CLASSES):
                 allowed = ", ".join(sorted(ALLOWED_CLASSES))
                 raise InputError(f"{path}: {key} {value!r} is a foreign driver; allowed: {allowed}")
+            if key == "default" and isinstance(value, str) and _BARE_CALL.match(value):
+                raise InputError(f"{path}: default {value!r} asks for code; allowed: plain text")
             _refuse_foreign(path, value)
     elif isinstance(content, list):
         for value in content:
             _refuse_foreign(path, value)
-    elif isinstance(content, str) and any(word in content for word in ("{func(", "{import(", "{shell(", "{env(")):
+    elif isinstance(content, str) and _CALL.search(content):
         raise InputError(f"{path}: {content!r} asks for code or the environment; allowed: parameters and {{data(...)}}")
 
 

@@ -11,6 +11,10 @@ from typing import Any
 from alpgm_dask.schema import InputError
 
 
+class WorkFailedError(RuntimeError):
+    """The input was good and the work was not: the message says what to do."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="alpgm", description="Regional glacier evolution on Dask, Xarray and Zarr.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -85,7 +89,10 @@ def _run(arguments: argparse.Namespace) -> None:
     from alpgm_dask import pipeline
 
     config = _config(arguments)
-    folder = pipeline.run(config, resume=arguments.resume, overwrite=arguments.overwrite, force=arguments.force)
+    try:
+        folder = pipeline.run(config, resume=arguments.resume, overwrite=arguments.overwrite, force=arguments.force)
+    except pipeline.BlocksFailedError as error:
+        raise WorkFailedError(str(error)) from error
     print(pipeline.report(folder))
 
 
@@ -160,6 +167,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"alpgm: {error}", file=sys.stderr)
         return 2
+    except WorkFailedError as error:
+        print(f"alpgm: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("alpgm: interrupted; run again with --resume", file=sys.stderr)
         return 130

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ RecipeName = Literal["standard", "alpgm-1.2", "standard-seasonal", "alpgm-1.2-se
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Glaciers(_Section):
@@ -70,6 +71,9 @@ class Smb(_Section):
     def _prescribed(self) -> Smb:
         if (self.model == "prescribed") != (self.prescribed is not None):
             raise ValueError('model = "prescribed" and a value for prescribed go together')
+        unused = [name for name in ("recipe", "observations") if name in self.model_fields_set]
+        if self.model == "prescribed" and unused:
+            raise ValueError(f'{unused[0]} is not used with model = "prescribed"; leave it out')
         return self
 
 
@@ -83,6 +87,21 @@ class Forcing(_Section):
     reference_period: tuple[int, int] = Field(REFERENCE_PERIOD, description="hydrological years, both included")
     elevation_feedback: bool = Field(True, description="whether climate follows the glaciers' changing elevation")
     max_distance: float = Field(20.0, gt=0, description="km from a glacier to where its climate comes from")
+
+    @field_validator("reference_period")
+    @classmethod
+    def _rising(cls, years: tuple[int, int]) -> tuple[int, int]:
+        if years[1] < years[0]:
+            raise ValueError("allowed: first year, last year")
+        return years
+
+    @model_validator(mode="after")
+    def _members(self) -> Forcing:
+        if self.members and self.projection is None:
+            raise ValueError("members are those of a projection; leave them out, or name a projection")
+        if len(set(self.members)) < len(self.members):
+            raise ValueError(f"members {list(self.members)} name one twice; allowed: each once")
+        return self
 
 
 class DeltaH(_Section):
@@ -99,6 +118,13 @@ class Geometry(_Section):
     flat_below_area: float = Field(FLAT_BELOW_AREA / KM2, ge=0, description="km2; smaller glaciers thin evenly")
     thickness_years: tuple[int, ...] = Field((), description="years at whose end every pixel's thickness is kept")
 
+    @field_validator("thickness_years")
+    @classmethod
+    def _rising(cls, years: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in pairwise(years)):
+            raise ValueError("allowed: rising years, each once")
+        return years
+
 
 class Cluster(_Section):
     """Where the work is done."""
@@ -113,6 +139,17 @@ class Cluster(_Section):
         if kind != "local" and "://" not in kind:
             raise ValueError('allowed: "local" or an address such as "tcp://host:8786"')
         return kind
+
+    @field_validator("memory")
+    @classmethod
+    def _memory(cls, memory: str) -> str:
+        from dask.utils import parse_bytes
+
+        try:
+            parse_bytes(memory)
+        except ValueError as error:
+            raise ValueError('allowed: a number and its unit, such as "1.5GB"') from error
+        return memory
 
 
 class Config(_Section):
@@ -168,17 +205,17 @@ def load_config(path: str | Path, **overrides: str) -> Config:
     """
     path = Path(path)
     try:
-        given = tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise InputError(f"{path}: there is no such run file") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML: {error}") from error
     try:
         config = Config.model_validate(given)
     except ValidationError as error:
         raise InputError("\n".join(f"{path}: {_say(e)}" for e in error.errors())) from None
     resolved = {
-        key: str(Path(overrides[key]).resolve()) if overrides.get(key) else _resolve(path.parent, getattr(config, key))
+        key: _resolve(Path(), overrides[key]) if overrides.get(key) else _resolve(path.parent, getattr(config, key))
         for key in ("catalog", "output")
     }
     return config.model_copy(update=resolved)

@@ -62,7 +62,7 @@ def functions_for(glaciers: xr.Dataset, own: xr.Dataset | None = None, kind: str
     curve = np.full((ids.size, width), np.nan)
     at[:, : nodes.size], curve[:, : nodes.size] = nodes, values
     if own is not None:
-        _check(own)
+        check_functions(own)
         where = {rgi_id: i for i, rgi_id in enumerate(texts(own["rgi_id"]))}
         own_at, own_curve = own["normalized_elevation"].values, own["delta_h"].values
         for i, rgi_id in enumerate(ids):
@@ -88,20 +88,27 @@ def sources(ids: np.ndarray, own: xr.Dataset | None, kind: str) -> np.ndarray:
     return np.array(["own" if rgi_id in known else kind for rgi_id in texts(ids)], dtype=object)
 
 
-def _check(own: xr.Dataset) -> None:
+def check_functions(own: xr.Dataset, where: str = "delta_h") -> None:
+    """Refuse functions of which :func:`check_function` refuses one, or with an identifier twice (InputError)."""
     ids = texts(own["rgi_id"])
     unique, count = np.unique(ids, return_counts=True)
     if (count > 1).any():
-        raise InputError(f"delta_h: identifier {unique[count > 1][0]!r} stands {count.max()} times; allowed: once")
+        raise InputError(f"{where}: rgi_id {str(unique[count > 1][0])!r} stands {count.max()} times; allowed: once")
     for rgi_id, at, curve in zip(ids, own["normalized_elevation"].values, own["delta_h"].values, strict=True):
-        check_function(at[np.isfinite(curve)], curve[np.isfinite(curve)], str(rgi_id))
+        check_function(at[np.isfinite(curve)], curve[np.isfinite(curve)], str(rgi_id), where)
 
 
-def check_function(normalized_elevation: np.ndarray, delta_h: np.ndarray, rgi_id: str = "") -> None:
+def check_function(
+    normalized_elevation: np.ndarray, delta_h: np.ndarray, rgi_id: str = "", where: str = "delta_h"
+) -> None:
     """Refuse nodes that neither rise nor fall throughout and values outside of [0, 1] (InputError names which)."""
     steps = np.diff(normalized_elevation)
     if delta_h.size == 0 or not ((steps > 0).all() or (steps < 0).all() or delta_h.size == 1 or (steps == 0).all()):
-        raise InputError(f"delta_h: the nodes of glacier {rgi_id!r} neither rise nor fall throughout")
+        raise InputError(
+            f"{where}: variable 'normalized_elevation': nodes of glacier {rgi_id!r} neither rise nor fall throughout"
+        )
     if not ((delta_h >= 0) & (delta_h <= 1)).all():
         low, high = float(np.nanmin(delta_h)), float(np.nanmax(delta_h))
-        raise InputError(f"delta_h: values of glacier {rgi_id!r} from {low:g} to {high:g}; allowed: 0 to 1")
+        raise InputError(
+            f"{where}: variable 'delta_h': values of glacier {rgi_id!r} from {low:g} to {high:g}; allowed: 0 to 1"
+        )

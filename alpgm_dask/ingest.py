@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from alpgm_dask import packing, store
 from alpgm_dask.catalog import Catalog, Entry, open_catalog, write_catalog
 from alpgm_dask.convert.conversion import Conversion, PackedSource
@@ -24,9 +22,6 @@ DESCRIPTIONS = {
     "smb_observations": "observed annual glacier-wide surface mass balance, and topography",
     "delta_h": "delta-h functions of single glaciers",
     "predictors": "degree-days and snowfall at glaciers, valid at a reference elevation",
-    "climate": "daily climate at points, the past",
-    "projections": "daily climate at points, projections",
-    "elevation_models": "two elevation models of different years",
 }
 
 
@@ -167,6 +162,16 @@ def _optional(catalog: Catalog, name: str) -> Any:
     return catalog.read(name) if name in catalog.names else None
 
 
+def demo_entries(where: str = "{CATALOG_DIR}") -> dict[str, Entry]:
+    """Catalog entries of the demo region whose stores lie in a folder."""
+    from alpgm_dask import demo
+
+    suffix = {"zarr": "zarr", "geoparquet": "parquet"}
+    return {
+        name: Entry(kind, f"{where}/{name}.{suffix[kind]}", text) for name, (kind, text) in demo.DEMO_ENTRIES.items()
+    }
+
+
 def build_demo(out: Path, *, overwrite: bool = False, say: Say = print) -> Path:
     """The demo region as stores and a catalog; nothing happens if it is there and whole. The catalog's path."""
     from alpgm_dask import demo
@@ -176,18 +181,13 @@ def build_demo(out: Path, *, overwrite: bool = False, say: Say = print) -> Path:
         say(f"demo region: {path} exists, kept")
         return path
     out.mkdir(parents=True, exist_ok=True)
-    region = demo.region()
-    datasets: dict[str, xr.Dataset] = {
-        "glaciers": region.glaciers,
-        "climate": region.climate,
-        "projections": region.projections,
-        "smb_observations": region.smb_observations,
-        "elevation_models": region.elevation_models,
-    }
-    for name, dataset in datasets.items():
-        store.write(dataset, str(out / f"{name}.zarr"), overwrite=True, attrs=store.provenance("demo region"))
-    region.outlines.to_parquet(out / "outlines.parquet", index=False)
-    entries = {name: Entry("zarr", f"{{CATALOG_DIR}}/{name}.zarr", DESCRIPTIONS[name]) for name in datasets}
-    entries["outlines"] = Entry("geoparquet", "{CATALOG_DIR}/outlines.parquet", DESCRIPTIONS["outlines"])
-    write_catalog(path, entries)
+    say("demo region: relief, glaciers, daily climate, observations ...")
+    region, attrs = demo.region(), store.provenance("demo region", seed=demo.SEED)
+    for name, (kind, _) in demo.DEMO_ENTRIES.items():
+        part = getattr(region, name)
+        if kind == "zarr":
+            store.write(part, str(out / f"{name}.zarr"), overwrite=True, attrs=attrs)
+        else:
+            part.to_parquet(out / f"{name}.parquet", index=False)
+    write_catalog(path, demo_entries())
     return path

@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from alpgm_dask import packing, schema
-from alpgm_dask.catalog import Catalog, open_catalog
+from alpgm_dask.catalog import open_catalog
 from alpgm_dask.config import Config, Glaciers
+from alpgm_dask.delta_h import check_functions
+from alpgm_dask.features import needs_monthly
+from alpgm_dask.forcing import elevation_sensitivity, match_predictors, nearest_points, splice_daily
+from alpgm_dask.forcing.calendar import check_days, complete_years, select_years
 from alpgm_dask.schema import InputError
 
+#: Name of each needed variable and the dimensions that it must have.
+Needs = dict[str, tuple[str, ...]]
+
 _GLACIER = ("glacier",)
-_GLACIERS_NEED: dict[str, tuple[str, ...]] = {
+_GLACIERS_NEED: Needs = {
     **dict.fromkeys(
         ("rgi_id", "lon", "lat", "aspect", "area", "epsg", "pixel_area", "row_start", "row_size"), _GLACIER
     ),
     **dict.fromkeys(packing.PIXEL_VARIABLES, ("pixel",)),
 }
-_PREDICTORS_NEED: dict[str, tuple[str, ...]] = {
+_PREDICTORS_NEED: Needs = {
     **dict.fromkeys(("rgi_id", "lon", "lat", "massif"), _GLACIER),
     **dict.fromkeys(("cpdd", "winter_snowfall", "summer_snowfall"), ("glacier", "hydro_year")),
+    "hydro_year": ("hydro_year",),
 }
-_DAILY_NEED: dict[str, tuple[str, ...]] = {
+_DAILY_NEED: Needs = {
     **dict.fromkeys(("elevation", "lon", "lat"), ("point",)),
     **dict.fromkeys(("tas", "snowfall", "rainfall"), ("time", "point")),
 }
-_OBSERVATIONS_NEED: dict[str, tuple[str, ...]] = {
+_OBSERVATIONS_NEED: Needs = {
     **dict.fromkeys(("rgi_id", "lon", "lat", "aspect", "max_elevation", "tongue_slope"), _GLACIER),
     **dict.fromkeys(("smb", "mean_elevation", "area"), ("glacier", "hydro_year")),
+    "hydro_year": ("hydro_year",),
 }
+_DELTA_H_NEED: Needs = {
+    "rgi_id": _GLACIER,
+    **dict.fromkeys(("normalized_elevation", "delta_h"), ("glacier", "node")),
+}
+#: Variables of a projection that have its members.
+_WITH_MEMBERS = (
+    *("tas", "snowfall", "rainfall"),
+    *("cpdd", "winter_snowfall", "summer_snowfall", "tas_monthly", "snowfall_monthly"),
+)
 
 
 @dataclass(frozen=True)
@@ -67,33 +86,135 @@ def open_inputs(config: Config) -> Inputs:
     catalog = open_catalog(config.catalog, **config.catalog_parameters)
     urls: dict[str, str] = {}
 
-    def read(entry: str | None) -> Any:
-        if entry is None:
-            return None
+    def read(entry: str, needs: Callable[[xr.Dataset], Needs]) -> xr.Dataset:
         urls[entry] = catalog.url(entry)
-        return catalog.read(entry)
+        found = catalog.read(entry)
+        if not isinstance(found, xr.Dataset):
+            raise InputError(f"{_where(config, entry)}: it is a table ({type(found).__name__}); allowed: a Zarr store")
+        schema.check(found, needs(found), _where(config, entry))
+        return found
 
-    glaciers = read(config.glaciers.entry)
-    schema.check(glaciers, _GLACIERS_NEED, _where(catalog, config.glaciers.entry))
-    glaciers = packing.select(glaciers, positions(glaciers, config.glaciers, _where(catalog, config.glaciers.entry)))
-    observations = history = projection = None
-    if config.forcing is not None:
-        need = _DAILY_NEED if config.forcing.kind == "daily" else _PREDICTORS_NEED
-        observations = read(config.smb.observations)
-        schema.check(observations, _OBSERVATIONS_NEED, _where(catalog, config.smb.observations))
-        history = read(config.forcing.history)
-        schema.check(history, need, _where(catalog, config.forcing.history))
-        projection = read(config.forcing.projection)
-        if projection is not None:
-            where = _where(catalog, config.forcing.projection)
-            extra = ("member",) if "member" in projection.dims else ()
-            schema.check(projection, {k: (*extra, *d) if len(d) == 2 else d for k, d in need.items()}, where)
-            projection = _members(projection, config.forcing.members, where)
-    return Inputs(glaciers, read(config.delta_h.entry), observations, history, projection, urls)
+    asked, where = config.forcing, _where(config, config.glaciers.entry)
+    glaciers = read(config.glaciers.entry, lambda ds: _GLACIERS_NEED | ({"mean_elevation": _GLACIER} if asked else {}))
+    packing.blocks(glaciers)
+    glaciers = packing.select(glaciers, positions(glaciers, config.glaciers, where))
+    delta_h = observations = history = projection = None
+    if config.delta_h.entry is not None:
+        delta_h = read(config.delta_h.entry, lambda ds: _DELTA_H_NEED)
+        check_functions(delta_h, _where(config, config.delta_h.entry))
+    if asked is not None:
+        observations = read(config.smb.observations, lambda ds: _OBSERVATIONS_NEED)
+        history = read(asked.history, lambda ds: _climate_needs(ds, config, members=False))
+        if asked.projection is not None:
+            projection = read(asked.projection, lambda ds: _climate_needs(ds, config, members=True))
+            projection = _members(projection, asked.members, _where(config, asked.projection))
+    inputs = Inputs(glaciers, delta_h, observations, history, projection, urls)
+    check_climate(config, inputs)
+    return inputs
 
 
-def _where(catalog: Catalog, entry: str | None) -> str:
-    return f"{catalog.path}: entry {entry!r}"
+def _climate_needs(ds: xr.Dataset, config: Config, *, members: bool) -> Needs:
+    """What climate must have, by its kind and the features of the mass-balance model."""
+    if config.forcing.kind == "daily":
+        needs = _DAILY_NEED
+    else:
+        yearly = "reference_elevation" in ds.variables and "hydro_year" in ds["reference_elevation"].dims
+        needs = _PREDICTORS_NEED | {"reference_elevation": ("glacier", "hydro_year") if yearly else _GLACIER}
+        if needs_monthly(config.smb.recipe):
+            needs |= dict.fromkeys(("tas_monthly", "snowfall_monthly"), ("glacier", "hydro_year", "month"))
+    if members and "member" in ds.dims:
+        needs = {k: ("member", *dims) if k in _WITH_MEMBERS else dims for k, dims in needs.items()}
+    return needs
+
+
+def check_climate(config: Config, inputs: Inputs) -> None:
+    """Refuse climate that cannot serve a run: days, calendars, years, distances. Reads times and positions only.
+
+    Raises
+    ------
+    InputError
+        if the climate does not cover the run or the reference period, its dates are not consecutive days of one
+        calendar, no observation falls into its years, or a glacier is farther from it than ``max_distance``.
+    """
+    asked = config.forcing
+    if asked is None:
+        return
+    where = _where(config, asked.history)
+    years = _check_daily(config, inputs) if asked.kind == "daily" else _check_predictors(config, inputs)
+    select_years(years, range(asked.reference_period[0], asked.reference_period[1] + 1), f"{where}: reference period")
+    _check_observations(inputs.observations, years, asked.kind == "daily", _where(config, config.smb.observations))
+
+
+def _check_daily(config: Config, inputs: Inputs) -> np.ndarray:
+    """Complete years of the history, after checking daily climate and who takes it from which point."""
+    asked, history, projection = config.forcing, inputs.history, inputs.projection
+    where, limit = _where(config, asked.history), asked.max_distance * 1e3
+    calendar = _check_dates(history, where)
+    nearest_points(inputs.glaciers, history, limit, where=where)
+    observed = inputs.observations
+    nearest_points(
+        observed.assign(mean_elevation=observed["mean_elevation"].isel(hydro_year=-1)), history, limit, where=where
+    )
+    series = history["time"]
+    if projection is not None:
+        where = f"{where} and then {asked.projection!r}"
+        given = _check_dates(projection, _where(config, asked.projection))
+        if given != calendar:
+            raise InputError(
+                f"{where}: variable 'time' has calendar {given!r} after {calendar!r}; allowed: one calendar"
+            )
+        series = splice_daily(history, projection)["time"]
+        check_days(series, where)
+    select_years(complete_years(series, where), config.years, where)
+    return complete_years(history["time"], where)
+
+
+def _check_dates(climate: xr.Dataset, where: str) -> str:
+    """The calendar of daily climate, after checking that it is consecutive days."""
+    if "time" not in climate.indexes or not isinstance(climate.indexes["time"], pd.DatetimeIndex | xr.CFTimeIndex):
+        given = climate["time"].dtype
+        raise InputError(f"{where}: variable 'time' is of type {given}; allowed: dates, of any CF calendar")
+    check_days(climate["time"], where)
+    return str(climate["time"].dt.calendar)
+
+
+def _check_predictors(config: Config, inputs: Inputs) -> np.ndarray:
+    """Years of the history, after checking ready-made predictors and who takes which row."""
+    asked, history = config.forcing, inputs.history
+    where, limit = _where(config, asked.history), asked.max_distance * 1e3
+    elevation_sensitivity(history, where=where)
+    match_predictors(inputs.glaciers, history, limit, where=where)
+    match_predictors(inputs.observations, history, limit, where=where)
+    years = of_history = history["hydro_year"].values
+    if inputs.projection is not None:
+        later = _where(config, asked.projection)
+        elevation_sensitivity(inputs.projection, where=later)
+        match_predictors(inputs.glaciers, inputs.projection, limit, where=later)
+        after = inputs.projection["hydro_year"].values
+        years, where = np.append(years, after[after > years[-1]]), f"{where} and then {asked.projection!r}"
+    select_years(years, config.years, where)
+    return of_history
+
+
+def _check_observations(observed: xr.Dataset, years: np.ndarray, every_year: bool, where: str) -> None:
+    """Refuse observations without a value in the climate's years, and, of daily climate, years without topography."""
+    _refuse_twice(schema.texts(observed["rgi_id"]), where)
+    given, span = observed["hydro_year"].values, f"{years[0]} to {years[-1]}"
+    absent = np.setdiff1d(years, given)
+    if every_year and absent.size:
+        given = f"{given.min()} to {given.max()}" if given.size else "none"
+        raise InputError(
+            f"{where}: variable 'mean_elevation' has no hydrological year {absent[0]} (given: {given}); "
+            f"allowed: every year of the climate, {span}"
+        )
+    if not np.isfinite(observed["smb"].isel(hydro_year=np.isin(given, years)).values).any():
+        raise InputError(
+            f"{where}: variable 'smb' has no value from {span}, the years of the climate; allowed: one or more"
+        )
+
+
+def _where(config: Config, entry: str | None) -> str:
+    return f"{config.catalog}: entry {entry!r}"
 
 
 def _members(projection: xr.Dataset, wanted: tuple[str, ...], where: str) -> xr.Dataset:
@@ -117,9 +238,7 @@ def positions(glaciers: xr.Dataset, wanted: Glaciers, where: str) -> np.ndarray:
         for identifiers that are unknown or stand twice, names that no glacier has, and if none is left.
     """
     ids = schema.texts(glaciers["rgi_id"])
-    unique, count = np.unique(ids, return_counts=True)
-    if (count > 1).any():
-        raise InputError(f"{where}: rgi_id {unique[count > 1][0]!r} stands {count.max()} times; allowed: once")
+    _refuse_twice(ids, where)
     keep = np.ones(ids.size, dtype=bool)
     if wanted.ids:
         keep &= np.isin(ids, wanted.ids)
@@ -134,6 +253,12 @@ def positions(glaciers: xr.Dataset, wanted: Glaciers, where: str) -> np.ndarray:
     if not keep.any():
         raise InputError(f"{where}: no glacier meets the conditions {wanted.model_dump(exclude_defaults=True)}")
     return np.flatnonzero(keep)
+
+
+def _refuse_twice(ids: np.ndarray, where: str) -> None:
+    unique, count = np.unique(ids, return_counts=True)
+    if (count > 1).any():
+        raise InputError(f"{where}: rgi_id {str(unique[count > 1][0])!r} stands {count.max()} times; allowed: once")
 
 
 def _named(glaciers: xr.Dataset, name: str, wanted: tuple[str, ...], where: str) -> np.ndarray:

@@ -164,12 +164,12 @@ def force_glaciers(one: Run) -> str:
     def make() -> str:
         glaciers = one.inputs.glaciers.drop_dims("pixel")
         out = climate_at_glaciers(glaciers, one.inputs, config)
+        distance = out["forcing_distance"].values / 1e3
         out = out.chunk(dict.fromkeys(out.dims, -1) | {"glacier": glaciers.attrs["block_glaciers"]})
         out = out.chunk(member=1) if "member" in out.dims else out
         out.attrs = {}
         store.write(out, str(product), overwrite=True, attrs=store.provenance("forcing of a run", **one.inputs.urls))
-        far = int((out["forcing_distance"] > 0).sum())
-        return f"{asked.kind} for {out.sizes['glacier']} glaciers" + (f", {far} take a neighbour's" if far else "")
+        return f"{asked.kind} for {distance.size} glaciers, {np.median(distance):.1f} km away (at most {distance.max():.1f})"
 
     return one.stages.do("forcing", key, product, make)
 
@@ -284,6 +284,8 @@ def prime_results(template: xr.Dataset, product: str, one: Run, key: str) -> Non
     for name in ("ice_thickness", "smb", "smb_spread", "cpdd", "winter_snowfall", "summer_snowfall", "tongue_slope"):
         if name in template:
             template[name] = template[name].astype("float32")
+    attributes = [name for name, v in template.variables.items() if v.dims == ("glacier",)]
+    template.update(template[attributes].compute())
     own, kind = one.inputs.delta_h, one.config.delta_h.fallback
     template["delta_h_source"] = ("glacier", sources(template["rgi_id"].values, own, kind))
     template.attrs |= store.provenance(one.config.title, **one.inputs.urls)

@@ -34,21 +34,28 @@ def glacier_pixels(
     Raises
     ------
     InputError
-        if there is no CRS, the grids differ, there is no ice, or the surface is not finite under ice.
+        if there is no CRS, it is not a projected one with an EPSG code, the rasters have two, the grids differ, there is
+        no ice, or a value is not finite under ice.
     """
-    if thickness.rio.crs is None:
-        raise InputError("ice_thickness: the raster has no CRS; allowed: any projected CRS with an EPSG code")
+    epsg = _check_crs(thickness, surface)
     if thickness.shape != surface.shape:
         raise InputError(
             f"surface_elevation: grid {surface.shape} differs from that of the thickness {thickness.shape}"
         )
+    transform = thickness.rio.transform()
+    for axis, step in (("x", transform.a), ("y", transform.e)):
+        given = [raster[axis].values for raster in (thickness, surface) if axis in raster.coords]
+        if len(given) == 2 and np.abs(given[0] - given[1]).max() > 0.01 * abs(step):
+            off = np.abs(given[0] - given[1]).max()
+            raise InputError(f"surface_elevation: grid is off by {off:g} m in {axis} from that of the thickness")
     h, e = np.asarray(thickness.values), np.asarray(surface.values)
     row, column = np.nonzero(h > 0)
     if row.size == 0:
         raise InputError("ice_thickness: no pixel above 0 m: there is no ice")
-    if not np.isfinite(e[row, column]).all():
-        raise InputError("surface_elevation: not finite under ice")
-    transform = thickness.rio.transform()
+    for name, values in (("ice_thickness", h), ("surface_elevation", e)):
+        bad = int((~np.isfinite(values[row, column])).sum())
+        if bad:
+            raise InputError(f"{name}: not finite in {bad} of {row.size} ice pixels; allowed: numbers")
     x = transform.c + (column + 0.5) * transform.a
     y = transform.f + (row + 0.5) * transform.e
     along = _distance_along(flowline, e, transform)[row, column] if flowline is not None else np.full(row.size, np.nan)
@@ -56,7 +63,7 @@ def glacier_pixels(
     pixel_area = abs(transform.a * transform.e)
     ice = e[row, column].astype("float64")
     scalars = {
-        "epsg": np.int32(thickness.rio.crs.to_epsg()),
+        "epsg": np.int32(epsg),
         "pixel_area": pixel_area,
         "x_origin": transform.c,
         "y_origin": transform.f,
@@ -79,6 +86,20 @@ def glacier_pixels(
     }
     typed = {name: ("pixel", values.astype(packing.PIXEL_VARIABLES[name])) for name, values in pixels.items()}
     return xr.Dataset({**typed, **{name: ((), value) for name, value in scalars.items()}})
+
+
+def _check_crs(thickness: xr.DataArray, surface: xr.DataArray) -> int:
+    """EPSG code of the thickness, which the surface shares if it has a CRS at all."""
+    crs, other = thickness.rio.crs, surface.rio.crs
+    epsg = None if crs is None else crs.to_epsg()
+    if epsg is None or not crs.is_projected:
+        given = "no CRS" if crs is None else f"CRS {crs.to_string()}"
+        raise InputError(f"ice_thickness: the raster has {given}; allowed: any projected CRS with an EPSG code")
+    if other is not None and other != crs:
+        raise InputError(
+            f"surface_elevation: CRS {other.to_string()}; allowed: that of the thickness, EPSG:{epsg}, or none"
+        )
+    return int(epsg)
 
 
 def _slope(elevation: np.ndarray, transform: object) -> np.ndarray:

@@ -194,11 +194,12 @@ def fingerprint(url: str) -> str:
     local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
     found = {path: fs.info(path)} if fs.isfile(path) else fs.find(path, detail=True)
     for name, info in sorted(found.items()):
-        digest.update(name.removeprefix(path).encode())
-        if local:
-            digest.update(Path(name).read_bytes())
-        else:
-            digest.update(f"{info.get('size')} {info.get('ETag', info.get('mtime', ''))}".encode())
+        data = Path(name).read_bytes() if local else str(info.get("ETag", info.get("mtime", ""))).encode()
+        # lengths first, so that a byte cannot move from one name or file to the next unseen
+        name = name.removeprefix(path).encode()
+        digest.update(f"{len(name)} {len(data)} {info.get('size')} ".encode())
+        digest.update(name)
+        digest.update(data)
     return digest.hexdigest() if found else ""
 
 

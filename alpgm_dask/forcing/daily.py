@@ -63,7 +63,7 @@ def annual_predictors(
         (glacier) int, position along `point` of each glacier's climate (see :func:`nearest_points`).
     elevation
         (glacier) or (glacier, hydro_year), m: mean elevation of the glacier's surface. With years, as ALPGM does for
-        its references: each year at the elevation that the inventories give for it.
+        its references: each year at the elevation that the inventories give for it; then it is loaded.
     phase
         "conserving" or "alpgm-1.2", see :func:`partition_phase`; it changes `rainfall` only.
     lapse_rate
@@ -104,7 +104,8 @@ def _daily_elevation(elevation: xr.DataArray, year: xr.DataArray, where: str) ->
     absent = np.setdiff1d(year.values, elevation["hydro_year"].values)
     if absent.size:
         raise schema.InputError(f"{where}: elevation has no value for hydrological year {absent[0]}; give every year")
-    daily = elevation.sel(hydro_year=year)
+    # loaded: small, and Dask would cut it into a chunk for every year of days
+    daily = elevation.compute().sel(hydro_year=year)
     return daily.drop_vars([c for c in daily.coords if c != "time"])
 
 
