@@ -169,7 +169,8 @@ def force_glaciers(one: Run) -> str:
         out = out.chunk(member=1) if "member" in out.dims else out
         out.attrs = {}
         store.write(out, str(product), overwrite=True, attrs=store.provenance("forcing of a run", **one.inputs.urls))
-        return f"{asked.kind} for {distance.size} glaciers, {np.median(distance):.1f} km away (at most {distance.max():.1f})"
+        far = f"{np.median(distance):.1f} km away, at most {distance.max():.1f}"
+        return f"{asked.kind} for {distance.size} glaciers, {far}"
 
     return one.stages.do("forcing", key, product, make)
 
@@ -273,7 +274,7 @@ def check_results(product: str, key: str, *, resume: bool, overwrite: bool) -> N
         store.remove(product)
     elif not same:
         raise InputError(
-            f"{product}: results of other inputs, settings or code exist; allowed: --overwrite, or another output"
+            f"{product}: made from other inputs, settings or code; allowed: --overwrite, or another output"
         )
     elif not finished and not resume:
         raise InputError(f"{product}: the results are not finished; allowed: --resume or --overwrite")

@@ -34,8 +34,8 @@ def glacier_pixels(
     Raises
     ------
     InputError
-        if there is no CRS, it is not a projected one with an EPSG code, the rasters have two, the grids differ, there is
-        no ice, or a value is not finite under ice.
+        if there is no CRS, it is not a projected one with an EPSG code, the rasters have two, the grids differ, there
+        is no ice, or a value is not finite under ice.
     """
     epsg = _check_crs(thickness, surface)
     if thickness.shape != surface.shape:

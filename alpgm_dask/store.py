@@ -80,7 +80,10 @@ def _plain(ds: xr.Dataset) -> xr.Dataset:
 
 
 def _is_text(variable: xr.Variable) -> bool:
-    return variable.dtype.kind in "OTU" and all(isinstance(value, str) for value in variable[:1].values.ravel())
+    if variable.dtype.kind not in "OTU":
+        return False
+    first = variable[(slice(1),) * variable.ndim]
+    return all(isinstance(value, str) for value in first.values.ravel())
 
 
 def _refuse_existing(url: str, overwrite: bool) -> None:

@@ -20,3 +20,11 @@ def shared() -> Path:
 def geometry_oracle(shared):
     """Files of what ALPGM gives under prescribed mass balance, sorted."""
     return sorted((shared / "oracle/geometry").glob("case*.npz"))
+
+
+@pytest.fixture(scope="session")
+def demo_catalog(tmp_path_factory):
+    """Catalog of the demo region, built once."""
+    from alpgm_dask.ingest import build_demo
+
+    return build_demo(tmp_path_factory.mktemp("demo") / "data", say=lambda line: None)

@@ -12,6 +12,27 @@ def delta_h_at(normalized: np.ndarray, nodes: np.ndarray, values: np.ndarray) ->
     return np.array([values[np.argmin(np.abs(nodes - z))] for z in normalized])
 
 
+def alpgm_year(h, e, smb, nodes, values, pixel_area, *, flat_below_area=0.5e6):
+    """ALPGM's year in plain vectorised NumPy: (h, e) of all pixels; what a thin pixel cannot give is forgotten."""
+    ice = h > 0
+    n = np.count_nonzero(ice)
+    if n == 0:
+        return h, e
+    d = np.ones(n)
+    if n * pixel_area >= flat_below_area and values.any():
+        surface = e[ice]
+        top, bottom = surface.max(), surface.min()
+        z = (top - surface) / (top - bottom)
+        rising = nodes[::-1]
+        after = np.searchsorted(rising, z).clip(1, rising.size - 1)
+        nearest = np.where(z - rising[after - 1] < rising[after] - z, after - 1, after)
+        d = values[::-1][nearest]
+    change = np.zeros(h.size)
+    change[ice] = smb * n * 1000.0 / (RHO * d.sum()) * d
+    new = np.maximum(h + change, 0.0)
+    return new, np.where(new > 0, e + change, e)
+
+
 def one_year(h, e, smb, nodes, values, pixel_area, *, mass_conserving, flat_below_area):
     """(h, e, residual in kg) after one year; h is 0 where the ice is gone. Mass is conserved by bisection."""
     ice = h > 0

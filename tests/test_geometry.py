@@ -43,6 +43,16 @@ def test_kernel_equals_the_plain_reference(glacier, conserving):
     np.testing.assert_allclose(got["mean_elevation"].values[same], rows[same, 2], atol=1e-5)
 
 
+@settings(deadline=None, max_examples=50)
+@given(glaciers())
+def test_the_vectorised_reference_of_the_benchmark_is_the_same_model(glacier):
+    h, e, smb, values, pixel_area = glacier
+    got = evolve_geometry(h, e, smb, NODES, values, pixel_area, mass_conserving=False)
+    for balance in smb:
+        h, e = reference.alpgm_year(h, e, balance, NODES, values, pixel_area)
+    np.testing.assert_allclose(got["ice_thickness"], h, atol=1e-6)
+
+
 @settings(deadline=None, max_examples=150)
 @given(glaciers())
 def test_mass_is_conserved_until_the_glacier_vanishes(glacier):

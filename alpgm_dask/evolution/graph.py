@@ -43,21 +43,12 @@ PER_GLACIER = {
 }
 
 
-def _run(
-    block: xr.Dataset,
-    inputs: Any,
-    build: Callable[..., Any],
-    own: xr.Dataset | None,
-    kind: str,
-    years: np.ndarray,
-    settings: Settings,
-) -> xr.Dataset:
-    """Evolve one loaded block (``glacier``, ``pixel``) under one member."""
-    functions = functions_for(block, own, kind)
+def block_arrays(block: xr.Dataset, functions: xr.Dataset, settings: Settings) -> BlockArrays:
+    """One loaded block (``glacier``, ``pixel``) and its delta-h functions as the arrays that kernels take."""
     thickness = block["ice_thickness"].values
     if settings.clip_to_outline:
         thickness = np.where(block["inside_outline"].values > 0, thickness, np.float32(0))
-    arrays = BlockArrays(
+    return BlockArrays(
         ice_thickness=thickness,
         surface_elevation=block["surface_elevation"].values,
         surface_slope=block["surface_slope"].values,
@@ -69,7 +60,19 @@ def _run(
         delta_h=functions["delta_h"].values,
         n_nodes=functions["n_nodes"].values,
     )
-    state = State.start(arrays)
+
+
+def _run(
+    block: xr.Dataset,
+    inputs: Any,
+    build: Callable[..., Any],
+    own: xr.Dataset | None,
+    kind: str,
+    years: np.ndarray,
+    settings: Settings,
+) -> xr.Dataset:
+    """Evolve one loaded block (``glacier``, ``pixel``) under one member."""
+    state = State.start(block_arrays(block, functions_for(block, own, kind), settings))
     balance = build(inputs, block, state.mean_elevation.copy())
     out = evolve_block(state, balance, years, settings)
     variables: dict[str, Any] = {name: (("member", "glacier", "hydro_year"), out[name][None]) for name in YEARLY}

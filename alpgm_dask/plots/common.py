@@ -33,12 +33,17 @@ def save(fig: Figure, path: str | Path, dpi: int = 150) -> Path:
     return path
 
 
+def with_members(results: xr.Dataset) -> xr.Dataset:
+    """Results with a ``member`` dimension, also where one member was selected."""
+    return results if "member" in results.dims else results.expand_dims("member")
+
+
 def groups_of(results: xr.Dataset) -> dict[str, np.ndarray]:
-    """Positions of the members of each scenario; one group where scenarios are not known."""
+    """Positions of the members of each scenario; one group without a name where scenarios are not known."""
     n = results.sizes["member"]
     if "scenario" not in results.coords:
-        return {"member" if n == 1 else "members": np.arange(n)}
-    scenario = np.array([str(name) for name in results["scenario"].values])
+        return {"": np.arange(n)}
+    scenario = np.array([str(name) for name in np.atleast_1d(results["scenario"].values)])
     return {str(name): np.flatnonzero(scenario == name) for name in dict.fromkeys(scenario)}
 
 
@@ -51,6 +56,15 @@ def mean_of(values: np.ndarray) -> np.ndarray:
     """Mean over members, those without ice left out; NaN where none has any."""
     count = np.isfinite(values).sum(axis=0)
     return np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
+
+
+def for_each(texts: dict[str, str]) -> str:
+    """One text per group in one line, each with its group's name where it has one.
+
+    >>> for_each({"low": "47%", "high": "28%"}), for_each({"": "47%"})
+    ('47% (low), 28% (high)', '47%')
+    """
+    return ", ".join(f"{text} ({name})" if name else text for name, text in texts.items())
 
 
 def cycle(n: int) -> list[str]:

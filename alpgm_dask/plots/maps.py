@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask.constants import KM2
-from alpgm_dask.plots.common import COLOURS, figure, groups_of, lived_through, mean_of, rings_of
+from alpgm_dask.plots.common import COLOURS, figure, groups_of, lived_through, mean_of, rings_of, with_members
 from alpgm_dask.schema import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def remaining_share(results: xr.Dataset, year: int | None = None) -> xr.DataArra
     year = int(years[-1]) if year is None else year
     if year not in years:
         raise InputError(f"year is {year}; allowed: {years[0]} to {years[-1]}")
+    results = with_members(results)
     lived = lived_through(results)
     share = results["volume"].sel(hydro_year=year).fillna(0.0) / results["initial_volume"]
     return share.where(lived).transpose("member", "glacier").compute()
@@ -56,21 +57,33 @@ def plot_remaining_ice(
     InputError
         if the results do not hold the year.
     """
+    results = with_members(results)
     share, groups = remaining_share(results, year), groups_of(results)
     year = int(results["hydro_year"][-1]) if year is None else year
     place = _first_member(results[["lon", "lat", "initial_area"]]).compute()
     lon, lat, area = place["lon"].values, place["lat"].values, place["initial_area"].values / KM2
-    fig = figure(1.2 + 5.2 * len(groups), 5.0)
+    width, height = _panel(lon, lat)
+    scale = _marker_scale(area, width * height)
+    fig = figure(1.6 + width * len(groups), 0.9 + height)
     axes = fig.subplots(1, len(groups), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (name, rows) in zip(axes, groups.items(), strict=True):
         mean = mean_of(share.values[rows])
-        points = _map(ax, lon, lat, area, mean, outlines)
+        points = _map(ax, lon, lat, _marker_size(area, scale), mean, outlines)
         gone, known = int((mean == 0).sum()), int(np.isfinite(mean).sum())
-        ax.set_title(f"{name}, {year}: {gone} of {known} glaciers gone, median share {_median(mean)}", fontsize=9)
+        start = f"{name}, {year}" if name else f"{year}"
+        ax.set_title(f"{start}: {gone} of {known} glaciers gone, median share {_median(mean)}", fontsize=9)
     axes[0].set_ylabel("latitude (°N)")
-    fig.colorbar(points, ax=list(axes), label=f"share of initial ice volume in {year}", shrink=0.85)
-    _size_legend(axes[0], area)
+    extend = "max" if (share > 1).any() else "neither"
+    fig.colorbar(points, ax=list(axes), label=f"share of initial ice volume in {year}", extend=extend)
+    _size_legend(axes[0], area, scale)
     return fig
+
+
+def _panel(lon: np.ndarray, lat: np.ndarray) -> tuple[float, float]:
+    """Width and height in inches of a map of these places, such that it fills its panel."""
+    ratio = np.ptp(lon) * np.cos(np.radians(np.mean(lat))) / max(float(np.ptp(lat)), 1e-3)
+    height = float(np.clip(np.sqrt(24.0 / max(ratio, 1e-3)), 3.0, 6.4))
+    return float(np.clip(height * ratio, 4.4, 10.0)), height
 
 
 def _first_member(ds: xr.Dataset) -> xr.Dataset:
@@ -81,27 +94,30 @@ def _median(values: np.ndarray) -> str:
     return f"{np.nanmedian(values):.0%}" if np.isfinite(values).any() else "unknown"
 
 
-def _marker_size(area: np.ndarray) -> np.ndarray:
+def _marker_size(area: np.ndarray, scale: float) -> np.ndarray:
     """Points squared of a marker, by area in km2."""
-    return 12.0 + 22.0 * np.asarray(area)
+    return scale * (12.0 + 22.0 * np.asarray(area))
 
 
-def _map(ax: Axes, lon: np.ndarray, lat: np.ndarray, area: np.ndarray, share: np.ndarray, outlines: Any) -> Any:
+def _marker_scale(area: np.ndarray, panel: float) -> float:
+    """What keeps all markers together under a sixth of a panel (square inches): thousands must not be one blot."""
+    return min(1.0, panel * 72.0**2 / 6.0 / float(np.nansum(_marker_size(area, 1.0))))
+
+
+def _map(ax: Axes, lon: np.ndarray, lat: np.ndarray, size: np.ndarray, share: np.ndarray, outlines: Any) -> Any:
     """Glaciers as circles, largest first, so that small ones stay seen; gone or failed ones are hollow or crossed."""
     if outlines is not None:
         _draw_outlines(ax, outlines)
-    order = np.argsort(-area, kind="stable")
+    order = np.argsort(-size, kind="stable")
     there, gone, failed = (order[test[order]] for test in (share > 0, share == 0, ~np.isfinite(share)))
-    style = {"edgecolors": "0.25", "linewidths": 0.5}
+    width = float(np.clip(np.sqrt(size.min() / 12.0), 0.3, 1.0))
+    ax.scatter(lon[gone], lat[gone], s=size[gone], facecolors="none", edgecolors=COLOURS[1], linewidths=0.9 * width)
+    style = {"edgecolors": "0.25", "linewidths": 0.5 * width, "alpha": 0.9}
     points = ax.scatter(
-        lon[there], lat[there], s=_marker_size(area[there]), c=share[there], cmap="cividis_r", vmin=0, vmax=1, **style
-    )
-    ax.scatter(
-        lon[gone], lat[gone], s=_marker_size(area[gone]), facecolors="none", edgecolors=COLOURS[1], linewidths=0.9
+        lon[there], lat[there], s=size[there], c=share[there], cmap="cividis_r", vmin=0, vmax=1, **style
     )
     ax.scatter(lon[failed], lat[failed], s=24, marker="x", color="0.3", linewidths=0.9)
-    middle = np.nanmean(lat)
-    ax.set_aspect(1.0 / np.cos(np.radians(middle)))
+    ax.set_aspect(1.0 / np.cos(np.radians(np.nanmean(lat))))
     ax.set_xlabel("longitude (°E)")
     ax.grid(alpha=0.25)
     return points
@@ -113,11 +129,21 @@ def _draw_outlines(ax: Axes, outlines: geopandas.GeoDataFrame) -> None:
     ax.add_collection(LineCollection(rings_of(outlines.to_crs(4326).geometry.values), colors="0.55", linewidths=0.5))
 
 
-def _size_legend(ax: Axes, area: np.ndarray) -> None:
+def _size_legend(ax: Axes, area: np.ndarray, scale: float) -> None:
     sizes = [v for v in (0.1, 1.0, 5.0, 20.0, 50.0) if v <= max(float(np.nanmax(area)), 0.1)]
-    shown = [ax.scatter([], [], s=_marker_size(np.array(v)), color="0.7", label=f"{v:g} km²") for v in sizes]
+    shown = [ax.scatter([], [], s=_marker_size(v, scale), color="0.7", label=f"{v:g} km²") for v in sizes]
     shown.append(ax.scatter([], [], s=30, facecolors="none", edgecolors=COLOURS[1], label="gone"))
-    ax.legend(handles=shown, frameon=False, fontsize=8, loc="best", title="initial area", title_fontsize=8)
+    room = np.sqrt(_marker_size(sizes[-1], scale)) / 8.0  # of the largest marker, in the legend's font sizes
+    ax.legend(
+        handles=shown,
+        frameon=False,
+        fontsize=8,
+        loc="best",
+        title="initial area",
+        title_fontsize=8,
+        handlelength=max(1.2, room),
+        labelspacing=max(0.5, 0.45 * room),
+    )
 
 
 def plot_glacier(

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask.constants import KM2, KM3
-from alpgm_dask.plots.common import cycle, figure, groups_of, lived_through, mean_of
+from alpgm_dask.plots.common import cycle, figure, for_each, groups_of, lived_through, mean_of, with_members
 from alpgm_dask.results import regional_totals
 
 if TYPE_CHECKING:
@@ -68,8 +68,19 @@ def _lines(ax: Axes, years: np.ndarray, values: np.ndarray, groups: dict[str, np
         if len(rows) > 1:
             ax.fill_between(years, some.min(axis=0), some.max(axis=0), color=colour, alpha=0.18, linewidth=0)
             ax.plot(years, some.T, color=colour, linewidth=0.6, alpha=0.6)
-        label = f"{name} (mean and range of {len(rows)})" if len(rows) > 1 else name
-        ax.plot(years, mean, color=colour, linewidth=2.0, label=label)
+        ax.plot(years, mean, color=colour, linewidth=2.0, label=_label(name, len(rows)))
+
+
+def _label(name: str, n: int) -> str | None:
+    """What the legend says of a group of n members; nothing of a single one without a name."""
+    if n == 1:
+        return name or None
+    return f"{name} (mean and range of {n})" if name else f"mean and range of {n} members"
+
+
+def _legend(ax: Axes) -> None:
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(frameon=False, fontsize=8)
 
 
 def plot_region(results: xr.Dataset) -> Figure:
@@ -80,6 +91,7 @@ def plot_region(results: xr.Dataset) -> Figure:
     results
         results of a run; coordinate scenario (``member``) groups the lines where it is known.
     """
+    results = with_members(results)
     series, groups = regional_series(results), groups_of(results)
     years = series["hydro_year"].values
     fig = figure(10.5, 4.4)
@@ -95,10 +107,10 @@ def plot_region(results: xr.Dataset) -> Figure:
                 "right", functions=(lambda v, s=start: v / s * 100, lambda p, s=start: p * s / 100)
             )
             share.set_ylabel(f"share of {years[0]} (%)")
-        left = " / ".join(f"{_share(values[rows, -1].mean(), start)} ({group})" for group, rows in groups.items())
+        left = for_each({group: _share(values[rows, -1].mean(), start) for group, rows in groups.items()})
         ax.set_title(f"{title}: {start:.3g} {symbol} in {years[0]}, left in {years[-1]}: {left}", fontsize=9, wrap=True)
         ax.grid(alpha=0.25)
-    axes[0].legend(frameon=False, fontsize=8)
+    _legend(axes[0])
     return fig
 
 
@@ -112,6 +124,7 @@ def plot_smb(results: xr.Dataset) -> Figure:
     Lines are means over the members of a scenario, shades their range, or, for a single member, the spread of the SMB
     models around it.
     """
+    results = with_members(results)
     balance, groups = regional_balance(results), groups_of(results)
     years, values = balance["hydro_year"].values, balance["smb"].values
     fig = figure(8.0, 4.2)
@@ -124,9 +137,9 @@ def plot_smb(results: xr.Dataset) -> Figure:
                 ax.fill_between(years, middle - spread, middle + spread, color=colour, alpha=0.18, linewidth=0)
     ax.axhline(0.0, color="0.4", linewidth=0.8)
     ax.set(xlabel="hydrological year", ylabel="regional mass balance (m w.e. year⁻¹)", xlim=(years[0], years[-1]))
-    means = ", ".join(f"{_mean_text(values[rows])} ({name})" for name, rows in groups.items())
-    ax.set_title(f"Mean mass balance {years[0]}-{years[-1]}: {means} m w.e. year⁻¹", fontsize=9)
-    ax.legend(frameon=False, fontsize=8)
+    means = for_each({name: _mean_text(values[rows]) for name, rows in groups.items()})
+    ax.set_title(f"Mean mass balance {years[0]}-{years[-1]} in m w.e. year⁻¹: {means}", fontsize=9)
+    _legend(ax)
     ax.grid(alpha=0.25)
     return fig
 

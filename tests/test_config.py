@@ -1,0 +1,220 @@
+"""Run files: every field documented, used and checked; paths relative to the file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+import alpgm_dask
+from alpgm_dask import config
+from alpgm_dask.config import Config, load_config
+from alpgm_dask.schema import InputError
+
+HERE = Path(__file__).resolve().parent
+PACKAGE = Path(alpgm_dask.__file__).parent
+RUN_FILES = sorted((HERE.parent / "catalogs").glob("*.toml"))
+
+PRESCRIBED = """
+title = "test"
+catalog = "data/catalog.yaml"
+output = "run"
+[period]
+start = 2004
+end = 2006
+[smb]
+model = "prescribed"
+prescribed = -1.0
+"""
+
+LEARNED = """
+title = "test"
+catalog = "data/catalog.yaml"
+output = "run"
+[period]
+start = 2004
+end = 2006
+[forcing]
+kind = "daily"
+history = "climate"
+"""
+
+SECTIONS = [value for value in vars(config).values() if isinstance(value, type) and issubclass(value, BaseModel)]
+FIELDS = [(s, name) for s in SECTIONS if not s.__name__.startswith(("_", "Base")) for name in s.model_fields]
+
+
+def load(tmp_path, text: str, **overrides) -> Config:
+    (tmp_path / "run.toml").write_text(text)
+    return load_config(tmp_path / "run.toml", **overrides)
+
+
+def refusal(tmp_path, text: str) -> str:
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, text)
+    return str(caught.value)
+
+
+# -- what a run file may say --------------------------------------------------------------------------------
+
+
+def test_defaults(tmp_path):
+    found = load(tmp_path, PRESCRIBED)
+    assert list(found.years) == [2004, 2005, 2006]
+    assert found.glaciers.entry == "glaciers" and found.glaciers.ids == () and found.glaciers.bounding_box is None
+    assert found.delta_h.entry is None and found.delta_h.fallback == "huss2010"
+    assert found.geometry.mass_conserving and found.geometry.flat_below_area == 0.5
+    assert found.geometry.thickness_years == ()
+    assert found.cluster.kind == "local" and found.cluster.workers == 2
+    assert found.forcing is None
+    learned = load(tmp_path, LEARNED)
+    assert learned.smb.model == "lasso" and learned.forcing.reference_period == (1967, 2015)
+    assert learned.forcing.elevation_feedback and learned.forcing.max_distance == 20.0
+
+
+def test_paths_are_relative_to_the_run_file_and_overrides_to_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = load(tmp_path, PRESCRIBED)
+    assert found.catalog == str(tmp_path / "data/catalog.yaml") and found.output == str(tmp_path / "run")
+    found = load(tmp_path, PRESCRIBED, catalog="other.yaml", output=None)
+    assert found.catalog == str(tmp_path / "elsewhere/other.yaml") and found.output == str(tmp_path / "run")
+    assert load(tmp_path, PRESCRIBED, output="../there").output == str(tmp_path / "there")
+
+
+def test_urls_stay_as_they_are(tmp_path):
+    found = load(tmp_path, PRESCRIBED.replace("data/catalog.yaml", "s3://bucket/catalog.yaml"))
+    assert found.catalog == "s3://bucket/catalog.yaml"
+    assert load(tmp_path, PRESCRIBED, catalog="s3://other/c.yaml").catalog == "s3://other/c.yaml"
+
+
+def test_a_config_cannot_be_changed(tmp_path):
+    with pytest.raises(ValueError, match="frozen"):
+        load(tmp_path, PRESCRIBED).period.start = 1
+
+
+def test_one_balance_for_each_year(tmp_path):
+    assert load(tmp_path, PRESCRIBED.replace("-1.0", "[-1, 0.5, -2]")).smb.prescribed == (-1.0, 0.5, -2.0)
+
+
+# -- every field is documented and used ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("section", "name"), FIELDS, ids=lambda value: getattr(value, "__name__", value))
+def test_every_field_is_documented(section, name):
+    field = section.model_fields[name]
+    documented = field.description or any(
+        isinstance(t, type) and issubclass(t, BaseModel) for t in (field.annotation, *_args(field.annotation))
+    )
+    plain = {"title", "start", "end", "model"}  # a section's docstring says what these are
+    assert documented or (name in plain and section.__doc__), f"what is {section.__name__}.{name}?"
+
+
+def _args(annotation) -> tuple:
+    return getattr(annotation, "__args__", ())
+
+
+@pytest.mark.parametrize(("section", "name"), FIELDS, ids=lambda value: getattr(value, "__name__", value))
+def test_every_field_is_used(section, name):
+    """Read as an attribute somewhere outside of config.py: a field that nothing reads would be a lie in a run file."""
+    users = [p for p in PACKAGE.rglob("*.py") if p.name in ("pipeline.py", "inputs.py", "cluster.py", "ingest.py")]
+    source = "\n".join(p.read_text() for p in users)
+    if section is config.Period:
+        source += "config.period.start config.period.end" if "config.years" in source else ""
+    if section is config.Glaciers and name in ("massifs", "subregions"):
+        assert f'("{name}", ' in source
+        return
+    if section is config.Smb and name == "model":
+        return  # decides, by the rules below, whether there is [forcing] or a prescribed balance
+    assert re.search(rf"\.{name}\b", source), f"{section.__name__}.{name} is not used"
+
+
+# -- refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (PRESCRIBED + '[glacers]\nids = ["a"]\n', r"unknown field 'glacers' \(did you mean 'glaciers'\?\)"),
+        (PRESCRIBED + '[glaciers]\nmasifs = ["a"]\n', r"unknown field 'glaciers.masifs' \(did you mean 'massifs'\?\)"),
+        (LEARNED + "max_distanse = 3\n", r"unknown field 'forcing.max_distanse' \(did you mean 'max_distance'\?\)"),
+        (PRESCRIBED + "[delta_h]\nzzz = 3\n", r"unknown field 'delta_h.zzz' \(allowed: entry, fallback\)"),
+        ('zzz = "x"\n' + PRESCRIBED, r"unknown field 'zzz' \(allowed: title, catalog, "),
+    ],
+)
+def test_a_typo_gives_the_nearest_name(tmp_path, text, message):
+    assert re.search(rf"run\.toml: {message}", refusal(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (PRESCRIBED.replace("2006", '"soon"'), r"period.end: .*integer.* \(given 'soon'\)"),
+        (PRESCRIBED.replace("2004", "2004.5"), r"period.start: .*integer.* \(given 2004.5\)"),
+        (PRESCRIBED.replace("-1.0", '"much"'), r"smb.prescribed.* \(given 'much'\)"),
+        (PRESCRIBED.replace("-1.0", "nan"), r"smb.prescribed.*finite number \(given nan\)"),
+        (PRESCRIBED.replace('title = "test"', ""), r"field 'title' is missing"),
+        (PRESCRIBED.replace("start = 2004", ""), r"field 'period.start' is missing"),
+        (PRESCRIBED.replace('"prescribed"', '"neural"'), r"smb.model: .*'lasso' or 'prescribed' \(given 'neural'\)"),
+        (LEARNED.replace('"daily"', '"hourly"'), r"forcing.kind: .*'predictors' or 'daily' \(given 'hourly'\)"),
+        (LEARNED + "max_distance = 0\n", r"forcing.max_distance: .*greater than 0 \(given 0\)"),
+        (PRESCRIBED + "[cluster]\nworkers = 0\n", r"cluster.workers: .*greater than or equal to 1 \(given 0\)"),
+        (PRESCRIBED + "[geometry]\nflat_below_area = -1\n", r"geometry.flat_below_area: .* \(given -1\)"),
+        (PRESCRIBED + '[delta_h]\nfallback = "linear"\n', r"delta_h.fallback: .*'huss2010' or 'flat'"),
+        (PRESCRIBED + '[cluster]\nkind = "gateway"\n', r'cluster.kind: allowed: "local" or an address.*gateway'),
+        (PRESCRIBED + '[cluster]\nmemory = "much"\n', r"cluster.memory: allowed: a number and its unit.*'much'"),
+    ],
+)
+def test_wrong_types_and_values(tmp_path, text, message):
+    assert re.search(rf"run\.toml: {message}", refusal(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (PRESCRIBED.replace("2006", "2003"), "end 2003 is before start 2004"),
+        (PRESCRIBED.replace("prescribed = -1.0", ""), 'model = "prescribed" and a value for prescribed go together'),
+        (PRESCRIBED.replace('model = "prescribed"', ""), 'model = "prescribed" and a value for prescribed go together'),
+        (PRESCRIBED.replace("-1.0", "[-1.0, -2.0]"), "smb.prescribed has 2 values; allowed: one, or 3"),
+        (PRESCRIBED + 'recipe = "standard"\n', "recipe is not used with model"),
+        (PRESCRIBED + '[forcing]\nkind = "daily"\nhistory = "c"\n', r"\[forcing\] is not used with smb.model"),
+        (LEARNED[: LEARNED.index("[forcing]")], r'\[forcing\] is missing; smb.model = "lasso" needs it'),
+        (LEARNED + 'members = ["m0"]\n', "members are those of a projection"),
+        (LEARNED + 'projection = "p"\nmembers = ["m0", "m0"]\n', "name one twice"),
+        (LEARNED + "reference_period = [2015, 1967]\n", "allowed: first year, last year"),
+        (PRESCRIBED + "[geometry]\nthickness_years = [2003, 2004]\n", r"\[2003\] are outside .*allowed: 2004 to 2006"),
+        (PRESCRIBED + "[geometry]\nthickness_years = [2005, 2005]\n", "allowed: rising years, each once"),
+        (PRESCRIBED + "[glaciers]\nbounding_box = [8.0, 45.0, 7.0, 46.0]\n", "allowed: west < east and south < north"),
+    ],
+)
+def test_rules_between_fields(tmp_path, text, message):
+    assert re.search(rf"run\.toml: .*{message}", refusal(tmp_path, text))
+
+
+def test_all_mistakes_are_said_at_once(tmp_path):
+    said = refusal(tmp_path, PRESCRIBED.replace("2006", '"x"') + '[glaciers]\nid = ["a"]\n').splitlines()
+    assert len(said) == 2 and all(line.startswith(str(tmp_path / "run.toml")) for line in said)
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(InputError, match=r"nothing.toml: there is no such run file"):
+        load_config(tmp_path / "nothing.toml")
+    with pytest.raises(InputError, match="there is no such run file"):
+        load_config(tmp_path)
+    assert "not TOML" in refusal(tmp_path, "title = ")
+    (tmp_path / "latin.toml").write_bytes('title = "Écrins"'.encode("latin-1"))
+    with pytest.raises(InputError, match=r"latin.toml: not TOML"):
+        load_config(tmp_path / "latin.toml")
+
+
+# -- the run files of the project ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", RUN_FILES, ids=lambda path: path.stem)
+def test_run_files_of_the_project_load(path):
+    assert load_config(path).title
+
+
+def test_there_are_run_files():
+    assert len(RUN_FILES) >= 3

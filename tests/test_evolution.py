@@ -1,0 +1,300 @@
+"""Blocks x members: equal to one glacier alone to the last bit, equal to the original, lazy, and nothing is lost."""
+
+from __future__ import annotations
+
+import dask
+import numpy as np
+import pytest
+import rioxarray  # noqa: F401
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_geometry import assert_equals_oracle
+
+from alpgm_dask import InputError, evolve, evolve_geometry, packing, raster
+from alpgm_dask.evolution import FromPredictors, Model, Prescribed, Settings, tasks
+from alpgm_dask.schema import FAILURE, STATUS
+
+NODES = np.linspace(1.0, 0.0, 11)
+
+
+def made_region(n=12, seed=0, target_pixels=300, flowline=True):
+    """Packed glaciers of 1 to 200 pixels of 100 m on a slope, some with a flowline."""
+    rng = np.random.default_rng(seed)
+    pixels, attributes = [], []
+    for i in range(n):
+        rows, columns = rng.integers(1, 15, 2)
+        y, x = 5e6 - 100.0 * np.arange(rows) - 50, 3e5 + 5e4 * i + 100.0 * np.arange(columns) + 50
+        coords = {"y": y, "x": x}
+        h = xr.DataArray(rng.gamma(1.5, 20.0, (rows, columns)).astype("float32"), coords, ("y", "x"))
+        e = xr.DataArray((2500 + 30.0 * np.arange(rows)[:, None] + rng.uniform(0, 20, (rows, columns))), coords)
+        import shapely
+
+        line = shapely.LineString([(x[0], y[0]), (x[0], y[-1] - 1)]) if flowline and i % 2 else None
+        one = raster.glacier_pixels(h.rio.write_crs(32632), e.astype("float32"), flowline=line)
+        pixels.append(one)
+        attributes.append(one.drop_dims("pixel").drop_vars("spatial_ref", errors="ignore"))
+    table = xr.concat(attributes, "glacier")
+    table = table.assign_coords(rgi_id=("glacier", np.array([f"g{i:02d}" for i in range(n)], dtype=object)))
+    for name, low, high in (("lon", 6.0, 7.0), ("lat", 45.0, 46.0), ("aspect", 0.0, 360.0)):
+        table[name] = ("glacier", rng.uniform(low, high, n))
+    table["massif"] = ("glacier", np.array(["A", "B"] * n, dtype=object)[:n])
+    return packing.pack(table, pixels, target_pixels)
+
+
+def functions(glaciers, kind="square"):
+    """Own functions of every second glacier."""
+    ids = glaciers["rgi_id"].values[::2]
+    values = np.tile(NODES**2, (ids.size, 1))
+    nodes = np.tile(NODES, (ids.size, 1))
+    return xr.Dataset(
+        {"delta_h": (("glacier", "node"), values), "normalized_elevation": (("glacier", "node"), nodes)},
+        coords={"rgi_id": ("glacier", ids)},
+    )
+
+
+def aligned_forcing(glaciers, years, members=2, seed=1):
+    """Predictors as :func:`alpgm_dask.forcing.align_predictors` gives them."""
+    rng = np.random.default_rng(seed)
+    shape = (members, len(years), glaciers.sizes["glacier"], 3)
+    level = np.array([800.0, 1500.0, 400.0])
+    base = level * rng.uniform(0.7, 1.4, shape)
+    slope = np.broadcast_to([-0.8, 0.2, 0.3], shape)
+    dims = ("member", "hydro_year", "glacier", "predictor")
+    return xr.Dataset(
+        {
+            "predictors": (dims, base),
+            "sensitivity": (dims, slope),
+            "reference": (("glacier", "predictor"), np.tile(level, (shape[2], 1))),
+            "start_elevation": ("glacier", np.zeros(shape[2])),
+            "forcing_distance": ("glacier", np.zeros(shape[2])),
+        },
+        coords={"hydro_year": list(years)},
+    )
+
+
+class Melt:
+    """Two models: mass balance falls with degree-days, one of them by more; and rises with winter snow."""
+
+    def __call__(self, features):
+        first = -1.5 - 0.002 * features[:, 0] + 0.001 * features[:, 1] + 1e-4 * (features[:, 3] - 2600)
+        return np.stack([first, first - 0.2])
+
+
+MODEL = Model("standard-seasonal", Melt())
+YEARS = np.arange(2001, 2031)
+
+
+def by_id(results):
+    return results.set_index(glacier="rgi_id").sortby("glacier")
+
+
+def assert_same_bits(a, b):
+    for name in a.data_vars:
+        if "pixel" not in a[name].dims and name not in ("row_start", "delta_h_source"):
+            np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
+
+
+class Refusal(Exception):
+    pass
+
+
+def refuse(*_, **__):
+    raise Refusal("something was computed")
+
+
+@pytest.fixture(scope="module")
+def client():
+    from alpgm_dask import connect
+
+    with connect(workers=2, memory="2GB") as client:
+        yield client
+
+
+def test_building_the_graph_computes_nothing(tmp_path):
+    from alpgm_dask import store
+
+    store.write(made_region(), str(tmp_path / "g.zarr"))
+    glaciers = store.open_store(str(tmp_path / "g.zarr"))
+    forcing = aligned_forcing(glaciers, YEARS).chunk(glacier=4)
+    with dask.config.set(scheduler=refuse):
+        members = xr.Dataset(coords={"member": ["a", "b"]})
+        lazy = evolve(glaciers, YEARS, FromPredictors(forcing, MODEL), members=members)
+        with pytest.raises(Refusal):
+            lazy["area"].compute()
+    assert lazy["area"].dims == ("member", "glacier", "hydro_year")
+    assert lazy["area"].chunks[1] == tuple(b.glaciers.stop - b.glaciers.start for b in packing.blocks(glaciers))
+
+
+def test_block_path_equals_one_glacier_alone_to_the_last_bit():
+    glaciers = made_region()
+    smb = np.random.default_rng(3).normal(-1.0, 0.8, YEARS.size)
+    got = evolve(glaciers, YEARS, Prescribed(smb), delta_h=functions(glaciers)).compute(scheduler="synchronous")
+    for i, rgi_id in enumerate(glaciers["rgi_id"].values):
+        one = packing.glacier(glaciers, rgi_id)
+        from alpgm_dask.delta_h import functions_for
+
+        own = functions_for(glaciers[["rgi_id", "area"]].isel(glacier=[i]), functions(glaciers))
+        n = int(own["n_nodes"][0])
+        alone = evolve_geometry(
+            one["ice_thickness"], one["surface_elevation"], smb,
+            own["normalized_elevation"].values[0, :n], own["delta_h"].values[0, :n], float(one["pixel_area"]),
+        )  # fmt: skip
+        for name in ("area", "volume", "mean_elevation", "max_thickness", "mass_residual"):
+            np.testing.assert_array_equal(got[name][0, i], alone[name], err_msg=f"{rgi_id} {name}")
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 1000), st.integers(50, 2000), st.integers(50, 2000), st.randoms())
+def test_neighbours_blocks_and_members_change_no_bit(seed, some, other, random):
+    one = made_region(seed=seed, target_pixels=some)
+    forcing = aligned_forcing(one, YEARS, members=3, seed=seed)
+    forcing = forcing.assign_coords(rgi_id=one["rgi_id"])
+    chosen = sorted(random.sample(range(12), 7))
+    two = packing.select(made_region(seed=seed, target_pixels=other), np.array(chosen), other)
+    position = [list(one["rgi_id"].values).index(i) for i in two["rgi_id"].values]
+    order = random.sample(range(3), 3)
+    a = evolve(one, YEARS, FromPredictors(forcing, MODEL), members=xr.Dataset(coords={"member": list("abc")}))
+    there = forcing.isel(glacier=position, member=order).drop_vars("rgi_id")
+    b = evolve(
+        two, YEARS, FromPredictors(there, MODEL), members=xr.Dataset(coords={"member": np.array(list("abc"))[order]})
+    )
+    a, b = by_id(a.compute(scheduler="synchronous")), by_id(b.compute(scheduler="synchronous"))
+    assert_same_bits(a.sel(glacier=b["glacier"].values, member=b["member"].values), b)
+
+
+def test_workers_change_no_bit(client):
+    glaciers = made_region(n=20, target_pixels=200)
+    forcing = aligned_forcing(glaciers, YEARS)
+    members = xr.Dataset(coords={"member": ["a", "b"]})
+    lazy = evolve(glaciers, YEARS, FromPredictors(forcing, MODEL), members=members, delta_h=functions(glaciers))
+    here = lazy.compute(scheduler="synchronous")
+    there = client.compute(lazy).result()
+    assert_same_bits(here, there)
+
+
+def oracle_region(files, target_pixels):
+    """The oracle's glaciers of one case as a packed dataset, with their functions."""
+    pixels, attributes, own = [], [], []
+    for path in files:
+        z = np.load(path)
+        ice = ~z["thk0_mask"] & (z["thk0_data"] > 0)
+        size = np.sqrt(float(z["pixel_area"]) * 1e6)
+        coords = {"y": 5e6 - size * (np.arange(ice.shape[0]) + 0.5), "x": 3e5 + size * (np.arange(ice.shape[1]) + 0.5)}
+        h = xr.DataArray(np.where(ice, z["thk0_data"], 0.0), coords, ("y", "x")).rio.write_crs(32632)
+        one = raster.glacier_pixels(h, xr.DataArray(z["dem0"].astype("float64"), coords, ("y", "x")))
+        pixels.append(one)
+        attributes.append(one.drop_dims("pixel").drop_vars("spatial_ref", errors="ignore"))
+        own.append((z["dh_dem"], z["dh_dh"]))
+    ids = np.array([str(int(np.load(path)["rgi"])) for path in files], dtype=object)
+    table = xr.concat(attributes, "glacier").assign_coords(rgi_id=("glacier", ids))
+    for name in ("lon", "lat", "aspect"):
+        table[name] = ("glacier", np.zeros(ids.size))
+    width = max(nodes.size for nodes, _ in own)
+    pad = [[np.pad(v, (0, width - v.size), constant_values=np.nan) for v in pair] for pair in own]
+    functions = xr.Dataset(
+        {
+            "normalized_elevation": (("glacier", "node"), np.stack([p[0] for p in pad])),
+            "delta_h": (("glacier", "node"), np.stack([p[1] for p in pad])),
+        },
+        coords={"rgi_id": ("glacier", ids)},
+    )
+    return packing.pack(table, pixels, target_pixels), functions
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("case", [1, 2, 3])
+def test_oracle_through_blocks_and_workers(geometry_oracle, client, case):
+    files = [path for path in geometry_oracle if path.name.startswith(f"case{case}_")]
+    assert len(files) == 29
+    glaciers, own = oracle_region(files, 30_000)
+    assert len(packing.blocks(glaciers)) > 2
+    smb = max((np.load(path)["smb"] for path in files), key=len)
+    years = np.arange(1, smb.size + 1)
+    lengths = sorted({np.load(path)["area"].size for path in files})
+    how = Settings(mass_conserving=False, thickness_years=tuple(lengths))
+    lazy = evolve(glaciers, years, Prescribed(smb), settings=how, delta_h=own)
+    got = client.compute(lazy).result()
+    for path in files:
+        z = np.load(path)
+        n = z["area"].size
+        one = packing.glacier(got, path.stem.split("_")[1]).isel(member=0).sel(thickness_year=n)
+        ice = ~z["thk0_mask"] & (z["thk0_data"] > 0)
+        assert_equals_oracle(z, ice, float(z["pixel_area"]) * 1e6, one.isel(hydro_year=slice(0, n)), path.name)
+
+
+def test_vanished_and_failed_are_a_status_and_touch_nobody_else():
+    glaciers = made_region(n=8)
+    forcing = aligned_forcing(glaciers, YEARS, members=1)
+    good = evolve(glaciers, YEARS, FromPredictors(forcing, MODEL)).compute()
+    forcing["predictors"][0, 10, 3, 0] = np.nan
+    broken = glaciers.copy()
+    h = broken["ice_thickness"].values.copy()
+    h[int(broken["row_start"][5])] = np.nan
+    broken["ice_thickness"] = ("pixel", h)
+    inside = np.ones(h.size, dtype="int8")
+    start, size = int(broken["row_start"][6]), int(broken["row_size"][6])
+    inside[start : start + size] = 0
+    broken["inside_outline"] = ("pixel", inside)
+    broken = broken.chunk(pixel=int(broken.attrs["block_pixels"]))
+    how = Settings(clip_to_outline=True)
+    got = evolve(broken, YEARS, FromPredictors(forcing, MODEL), settings=how).compute()
+    status, failure = got["status"].values[0], got["failure"].values[0]
+    assert [STATUS[s] for s in status[[3, 5, 6]]] == ["failed"] * 3
+    assert [FAILURE[f] for f in failure[[3, 5, 6]]] == ["forcing_not_finite", "ice_not_finite", "no_ice"]
+    np.testing.assert_array_equal(got["area"][0, 3, :10], good["area"][0, 3, :10])
+    assert np.isnan(got["area"][0, 3, 10:]).all()
+    others = [0, 1, 2, 4, 7]
+    np.testing.assert_array_equal(got["volume"][0, others], good["volume"][0, others])
+    gone = good["status"].values[0] == STATUS.index("vanished")
+    assert gone.any()
+    assert (good["volume"].values[0, gone, -1] == 0).all()
+    assert np.isnan(good["smb"].values[0, gone, -1]).all()
+    assert (good["vanished_year"].values[0, gone] > 2000).all()
+    assert (good["vanished_year"].values[0, ~gone] == 0).all()
+
+
+def test_mean_and_spread_of_the_models():
+    glaciers = made_region(n=3)
+    got = evolve(glaciers, YEARS, FromPredictors(aligned_forcing(glaciers, YEARS, 1), MODEL)).compute()
+    spread = got["smb_spread"].values[0]
+    np.testing.assert_allclose(spread[np.isfinite(spread)], 0.1, atol=1e-12)
+
+
+def test_elevation_feedback_makes_thinning_faster_and_can_be_off():
+    glaciers = made_region(n=6, seed=4)
+    forcing = aligned_forcing(glaciers, YEARS, 1)
+    on = evolve(glaciers, YEARS, FromPredictors(forcing, MODEL)).compute()
+    off = evolve(glaciers, YEARS, FromPredictors(forcing, Model(MODEL.recipe, MODEL.predict, False))).compute()
+    np.testing.assert_array_equal(off["cpdd"].values[0, :, 0], on["cpdd"].values[0, :, 0])
+    np.testing.assert_array_equal(off["cpdd"].values[0, :, 1], forcing["predictors"].values[0, 1, :, 0])
+    sunk = on["mean_elevation"][0, :, 0] < off["mean_elevation"][0, :, 0] + 1e-9
+    assert sunk.all()
+    assert not np.array_equal(on["cpdd"].values[0, :, 5], off["cpdd"].values[0, :, 5])
+
+
+def test_thickness_is_kept_at_chosen_years_and_becomes_a_raster():
+    glaciers = made_region(n=4)
+    how = Settings(thickness_years=(2005, 2010))
+    got = evolve(glaciers, YEARS, Prescribed(np.full(YEARS.size, -0.85)), settings=how, fallback="flat").compute()
+    image = raster.to_raster(got, "g02")
+    assert image.dims == ("member", "thickness_year", "y", "x")
+    before = raster.to_raster(glaciers, "g02")
+    expected = np.where(before > 5.0, before - 5.0, np.nan)
+    flat = float(glaciers["area"][2]) < 0.5e6
+    assert flat
+    conserved = np.nansum(image[0, 0]) * 1e4
+    assert conserved == pytest.approx(float(got["volume"][0, 2, 4]))
+    thin = np.nanmin(before) > 5.0
+    if thin:
+        np.testing.assert_allclose(image[0, 0], expected, atol=1e-5)
+
+
+def test_bad_years_are_refused():
+    glaciers = made_region(n=2)
+    with pytest.raises(InputError, match="consecutive years"):
+        tasks(glaciers, np.array([2001, 2003]), Prescribed(np.zeros(2)))
+    with pytest.raises(InputError, match=r"thickness_years: \[1999\]"):
+        tasks(glaciers, YEARS, Prescribed(np.zeros(30)), settings=Settings(thickness_years=(1999,)))
+    with pytest.raises(InputError, match="fallback 'nonsense' is unknown"):
+        evolve(glaciers, YEARS, Prescribed(np.zeros(30)), fallback="nonsense").compute()

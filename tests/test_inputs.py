@@ -1,0 +1,463 @@
+"""What a run reads is refused before work starts, naming entry, variable, value and what is allowed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import small_region as small
+import xarray as xr
+
+from alpgm_dask import inputs, packing, schema
+from alpgm_dask.catalog import Entry, Parameter, write_catalog
+from alpgm_dask.config import Config, Glaciers
+from alpgm_dask.schema import InputError
+
+FIRST, LAST = small.HISTORY[0], small.PROJECTION[1]
+
+KINDS = {
+    "daily": {"kind": "daily", "history": "climate", "projection": "projections"},
+    "predictors": {"kind": "predictors", "history": "history", "projection": "scenarios"},
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """Stores of a region in which everything is right."""
+    folder = tmp_path_factory.mktemp("base")
+    small.write_region(folder, small.everything())
+    return folder
+
+
+@pytest.fixture
+def opened(base, tmp_path):
+    """``opened(kind, changed stores, settings of sections)`` opens the inputs of a run."""
+
+    def open_run(kind: str | None = "daily", changed: dict[str, xr.Dataset] | None = None, **sections) -> inputs.Inputs:
+        catalog = small.write_region(tmp_path / "changed", changed, base) if changed else base / "catalog.yaml"
+        given = {"title": "t", "catalog": str(catalog), "output": "run", "period": {"start": FIRST, "end": LAST}}
+        given["delta_h"] = {"entry": "delta_h"}
+        if kind is None:
+            given["smb"] = {"model": "prescribed", "prescribed": -1.0}
+        else:
+            given["forcing"] = {**KINDS[kind], "reference_period": small.HISTORY}
+        for name, values in sections.items():
+            given[name] = {**given.get(name, {}), **values}
+        return inputs.open_inputs(Config.model_validate(given))
+
+    return open_run
+
+
+def units(ds: xr.Dataset, name: str, given: str) -> xr.Dataset:
+    ds = ds.copy()
+    ds[name] = ds[name].assign_attrs(units=given)
+    return ds
+
+
+# -- all right ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [None, "daily", "predictors"])
+def test_good_inputs_are_opened_and_stay_lazy(opened, kind):
+    found = opened(kind)
+    assert found.glaciers.sizes["glacier"] == 4
+    assert found.glaciers["ice_thickness"].chunks is not None
+    assert set(found.urls) == {"glaciers", "delta_h"} | (
+        {"smb_observations", KINDS[kind]["history"], KINDS[kind]["projection"]} if kind else set()
+    )
+    if kind is None:
+        assert found.history is found.projection is found.observations is None
+    else:
+        name = "tas" if kind == "daily" else "cpdd"
+        assert found.history[name].chunks is not None and found.projection[name].chunks is not None
+        assert found.projection["member"].values.tolist() == ["m0", "m1"]
+
+
+def test_a_history_alone_serves_its_own_years(opened):
+    for kind in KINDS:
+        found = opened(kind, forcing={"projection": None}, period={"end": small.HISTORY[1]})
+        assert found.projection is None
+
+
+def test_members_are_chosen_in_the_order_asked_for(opened):
+    assert opened(forcing={"members": ("m1", "m0")}).projection["member"].values.tolist() == ["m1", "m0"]
+    assert opened(forcing={"members": ("m1",)}).projection["member"].values.tolist() == ["m1"]
+
+
+def test_elevations_that_follow_the_years_are_allowed(opened):
+    history = small.predictors(small.HISTORY)
+    yearly = history["reference_elevation"].expand_dims(hydro_year=history["hydro_year"], axis=1)
+    opened("predictors", {"history": history.assign(reference_elevation=yearly)})
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_other_calendars_are_accepted(opened, calendar):
+    if calendar == "360_day":
+        climate, later = (small.daily(y, m, "360_day") for y, m in ((small.HISTORY, 0), (small.PROJECTION, 2)))
+    else:
+        climate, later = (small.daily(y, m, "noleap") for y, m in ((small.HISTORY, 0), (small.PROJECTION, 2)))
+    found = opened("daily", {"climate": climate, "projections": later})
+    assert found.history["time"].dt.calendar == calendar
+
+
+# -- which glaciers -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({}, ["G0", "G1", "G2", "G3"]),
+        ({"ids": ("G3", "G1")}, ["G1", "G3"]),
+        ({"massifs": ("B",)}, ["G2", "G3"]),
+        ({"massifs": ("any",)}, ["G0", "G1", "G2", "G3"]),
+        ({"subregions": ("11-01",)}, ["G0", "G1", "G2"]),
+        ({"subregions": ("any",), "massifs": ("B",)}, ["G2"]),
+        ({"bounding_box": (7.005, 44, 7.025, 46)}, ["G1", "G2"]),
+        ({"bounding_box": (7.01, 45, 7.02, 45.1), "massifs": ("A",)}, ["G1"]),
+    ],
+)
+def test_glaciers_meet_every_condition(opened, wanted, expected):
+    found = opened(None, glaciers=wanted)
+    assert sorted(found.glaciers["rgi_id"].values.tolist()) == expected
+    for rgi_id in expected:
+        thickness = packing.glacier(found.glaciers, rgi_id)["ice_thickness"].values
+        assert thickness.tolist() == [10.0 * (int(rgi_id[1]) + 1)] * (int(rgi_id[1]) + 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"ids": ("G1", "G7")}, r"unknown glacier 'G7'; the nearest identifiers are: G"),
+        ({"massifs": ("C",)}, r"entry 'glaciers': glaciers.massifs: 'C' is no massif; allowed: any, A, B"),
+        ({"subregions": ("12",)}, r"glaciers.subregions: '12' is no subregion; allowed: any, 11-01"),
+        ({"bounding_box": (0, 0, 1, 1)}, r"no glacier meets the conditions .*bounding_box"),
+        ({"ids": ("G0",), "massifs": ("B",)}, r"no glacier meets the conditions .*'ids'.*'massifs'"),
+    ],
+)
+def test_glaciers_that_are_not_there(opened, wanted, message):
+    with pytest.raises(InputError, match=message):
+        opened(None, glaciers=wanted)
+
+
+def test_twice_the_same_glacier_is_refused():
+    glaciers = small.glaciers().compute()
+    glaciers["rgi_id"][3] = "G0"
+    with pytest.raises(InputError, match=r"here: rgi_id 'G0' stands 2 times; allowed: once"):
+        inputs.positions(glaciers, Glaciers(), "here")
+    with pytest.raises(InputError, match=r"here: glaciers.massifs: the glaciers have no variable 'massif'"):
+        inputs.positions(small.glaciers().drop_vars("massif"), Glaciers(massifs=("A",)), "here")
+
+
+# -- refused: what an entry lacks ---------------------------------------------------------------------------
+
+MISSING = [
+    (None, "glaciers", "ice_thickness"),
+    (None, "glaciers", "epsg"),
+    (None, "glaciers", "rgi_id"),
+    (None, "delta_h", "normalized_elevation"),
+    ("daily", "glaciers", "mean_elevation"),
+    ("daily", "climate", "snowfall"),
+    ("daily", "climate", "elevation"),
+    ("daily", "projections", "tas"),
+    ("daily", "smb_observations", "smb"),
+    ("daily", "smb_observations", "tongue_slope"),
+    ("predictors", "history", "cpdd"),
+    ("predictors", "history", "reference_elevation"),
+    ("predictors", "history", "hydro_year"),
+    ("predictors", "scenarios", "massif"),
+]
+
+
+@pytest.mark.parametrize(("kind", "entry", "variable"), MISSING)
+def test_a_missing_variable_is_named(opened, kind, entry, variable):
+    ds = small.everything()[entry].drop_vars(variable)
+    with pytest.raises(
+        InputError, match=rf"catalog.yaml: entry '{entry}': variable '{variable}' is missing; .*given are: "
+    ):
+        opened(kind, {entry: ds})
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry", "variable", "given"),
+    [
+        (None, "glaciers", "ice_thickness", "cm"),
+        (None, "glaciers", "lon", "degree"),
+        ("daily", "climate", "tas", "degC"),
+        ("daily", "projections", "snowfall", "mm"),
+        ("daily", "smb_observations", "smb", "mm year-1"),
+        ("predictors", "history", "winter_snowfall", "m"),
+        ("predictors", "scenarios", "reference_elevation", "km"),
+    ],
+)
+def test_other_units_are_refused(opened, kind, entry, variable, given):
+    allowed = schema.VARIABLES[variable].units
+    message = rf"entry '{entry}': variable '{variable}' has units '{given}', allowed: '{allowed}'"
+    with pytest.raises(InputError, match=message):
+        opened(kind, {entry: units(small.everything()[entry], variable, given)})
+
+
+def test_other_dimensions_are_refused(opened):
+    history = small.predictors(small.HISTORY)
+    with pytest.raises(InputError, match=r"entry 'history': variable 'cpdd' has dimensions .*'member'.*allowed: "):
+        opened("predictors", {"history": history.assign(cpdd=history["cpdd"].expand_dims(member=["a"]))})
+
+
+def test_monthly_predictors_are_needed_by_a_recipe_that_takes_them(opened):
+    with pytest.raises(InputError, match=r"entry 'history': variable 'tas_monthly' is missing"):
+        opened("predictors", smb={"recipe": "standard"})
+    monthly = {}
+    for name, ds in (
+        ("history", small.predictors(small.HISTORY)),
+        ("scenarios", small.predictors(small.PROJECTION, 2)),
+    ):
+        months = {
+            v: (ds["cpdd"] * 0).expand_dims(month=np.arange(1, 13), axis=-1)
+            for v in ("tas_monthly", "snowfall_monthly")
+        }
+        monthly[name] = schema.annotate(ds.assign(months))
+    with pytest.raises(InputError, match=r"entry 'scenarios': variable 'tas_monthly' is missing"):
+        opened("predictors", {"history": monthly["history"]}, smb={"recipe": "standard"})
+
+
+def test_monthly_predictors_serve(opened):
+    changed = {}
+    for name, ds in (
+        ("history", small.predictors(small.HISTORY)),
+        ("scenarios", small.predictors(small.PROJECTION, 2)),
+    ):
+        months = {
+            v: (ds["cpdd"] * 0).expand_dims(month=np.arange(1, 13), axis=-1)
+            for v in ("tas_monthly", "snowfall_monthly")
+        }
+        changed[name] = schema.annotate(ds.assign(months))
+    opened("predictors", changed, smb={"recipe": "standard"})
+
+
+def test_glaciers_that_are_not_packed_are_refused(opened):
+    plain = small.glaciers()
+    plain.attrs = {}
+    with pytest.raises(InputError, match="attribute 'block_glaciers' is missing: not a packed store"):
+        opened(None, {"glaciers": plain})
+
+
+def test_a_table_where_a_store_is_needed_is_refused(opened, base, tmp_path):
+    import geopandas
+    import shapely
+
+    geopandas.GeoDataFrame({"a": [1]}, geometry=[shapely.Point(0, 0)], crs=4326).to_parquet(tmp_path / "a.parquet")
+    write_catalog(tmp_path / "c.yaml", {"glaciers": Entry("geoparquet", "{CATALOG_DIR}/a.parquet")})
+    config = {"title": "t", "catalog": str(tmp_path / "c.yaml"), "output": "o", "period": {"start": 1, "end": 2}}
+    with pytest.raises(InputError, match=r"entry 'glaciers': it is a table \(GeoDataFrame\); allowed: a Zarr store"):
+        inputs.open_inputs(Config.model_validate({**config, "smb": {"model": "prescribed", "prescribed": 0}}))
+
+
+def test_entries_and_parameters_of_the_catalog(opened, base, tmp_path):
+    with pytest.raises(InputError, match=r"entry 'delta' is missing; the catalog has: climate, delta_h, "):
+        opened(None, delta_h={"entry": "delta"})
+    path = tmp_path / "p.yaml"
+    write_catalog(path, {"glaciers": Entry("zarr", f"{base}/{{what}}.zarr")}, {"what": Parameter("nothing")})
+    config = {"title": "t", "catalog": str(path), "output": "o", "period": {"start": 1, "end": 2}}
+    config |= {"smb": {"model": "prescribed", "prescribed": 0}}
+    with pytest.raises(InputError, match=r"nothing at .*nothing.zarr"):
+        inputs.open_inputs(Config.model_validate(config))
+    found = inputs.open_inputs(Config.model_validate({**config, "catalog_parameters": {"what": "glaciers"}}))
+    assert found.urls == {"glaciers": f"{base}/glaciers.zarr"} or found.urls["glaciers"].endswith("/glaciers.zarr")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda d: d.assign(delta_h=d["delta_h"] * 2),
+            "variable 'delta_h': values of glacier 'G1' from 0 to 2; allowed",
+        ),
+        (
+            lambda d: d.assign(normalized_elevation=d["normalized_elevation"].copy(data=[[0.0, np.nan, 1.0]])),
+            "variable 'normalized_elevation': nodes of glacier 'G1' neither rise nor fall",
+        ),
+        (lambda d: xr.concat([d, d], "glacier"), "rgi_id 'G1' stands 2 times; allowed: once"),
+    ],
+)
+def test_delta_h_functions_that_are_none(opened, change, message):
+    with pytest.raises(InputError, match=f"entry 'delta_h': {message}"):
+        opened(None, {"delta_h": schema.annotate(change(small.delta_h()))})
+
+
+# -- refused: members, years, days, distances ---------------------------------------------------------------
+
+
+def test_unknown_members(opened):
+    with pytest.raises(InputError, match=r"entry 'projections': unknown member 'm7'; allowed: m0, m1"):
+        opened(forcing={"members": ("m0", "m7")})
+    with pytest.raises(InputError, match=r"entry 'projections': it has no members; forcing.members is \['m0'\]"):
+        opened("daily", {"projections": small.daily(small.PROJECTION)}, forcing={"members": ("m0",)})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("forcing", "period", "message"),
+    [
+        (
+            {},
+            {"end": LAST + 1},
+            rf"hydrological years {FIRST} to {LAST + 1} are asked for; it covers {FIRST} to {LAST}",
+        ),
+        ({}, {"start": FIRST - 1}, rf"{FIRST - 1} to {LAST} are asked for; it covers {FIRST} to {LAST}"),
+        ({"projection": None}, {}, rf"{FIRST} to {LAST} are asked for; it covers {FIRST} to {small.HISTORY[1]}"),
+        (
+            {"reference_period": (1967, 2015)},
+            {},
+            rf"reference period: hydrological years 1967 to 2015 are asked for; it covers {FIRST} to {small.HISTORY[1]}",
+        ),
+    ],
+)
+def test_climate_that_does_not_cover_the_years(opened, kind, forcing, period, message):
+    with pytest.raises(InputError, match=rf"catalog.yaml: entry '{KINDS[kind]['history']}'.*: {message}"):
+        opened(kind, forcing=forcing, period=period)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gap_between_history_and_projection(opened, kind):
+    entry = KINDS[kind]["projection"]
+    later = (small.PROJECTION[0] + 1, small.PROJECTION[1])
+    ds = small.daily(later, 2) if kind == "daily" else small.predictors(later, 2)
+    message = (
+        "variable 'time' is followed by 2005-10-01.* after 2004-09-30" if kind == "daily" else "'hydro_year' has gaps"
+    )
+    with pytest.raises(InputError, match=rf"and then '{entry}': .*{message}"):
+        opened(kind, {entry: ds})
+
+
+def test_a_projection_may_overlap_the_history(opened):
+    years = (small.HISTORY[1] - 1, small.PROJECTION[1])
+    opened("daily", {"projections": small.daily(years, 2)})
+    opened("predictors", {"scenarios": small.predictors(years, 2)})
+
+
+@pytest.mark.parametrize("entry", ["climate", "projections"])
+def test_days_that_are_missing_or_stand_twice(opened, entry):
+    ds = small.everything()[entry]
+    keep = np.delete(np.arange(ds.sizes["time"]), 100)
+    with pytest.raises(
+        InputError, match=rf"entry '{entry}': variable 'time' is followed by .*consecutive days without gap"
+    ):
+        opened("daily", {entry: ds.isel(time=keep)})
+
+
+def test_days_that_stand_twice(opened):
+    ds = small.daily(small.HISTORY)
+    twice = ds.isel(time=np.sort(np.append(np.arange(ds.sizes["time"]), 100)))
+    with pytest.raises(InputError, match=r"entry 'climate': variable 'time' repeats .* \(1 such places\)"):
+        opened("daily", {"climate": twice})
+
+
+def test_an_incomplete_year_does_not_count(opened):
+    short = small.daily(small.PROJECTION, 2).isel(time=slice(0, -1))
+    with pytest.raises(InputError, match=rf"it covers {FIRST} to {LAST - 1}"):
+        opened("daily", {"projections": short})
+
+
+def test_two_calendars_and_times_that_are_no_dates(opened):
+    with pytest.raises(
+        InputError, match=r"'time' has calendar 'noleap' after 'proleptic_gregorian'; allowed: one calendar"
+    ):
+        opened("daily", {"projections": small.daily(small.PROJECTION, 2, "noleap")})
+
+
+def test_times_that_are_no_dates(opened):
+    climate = small.daily(small.HISTORY)
+    with pytest.raises(InputError, match=r"entry 'climate': variable 'time' is of type int64; allowed: dates"):
+        opened("daily", {"climate": climate.assign_coords(time=np.arange(climate.sizes["time"]))})
+
+
+def test_other_points_in_history_and_projection(opened):
+    moved = small.daily(small.PROJECTION, 2)
+    with pytest.raises(InputError, match=r"variable 'elevation' differs from the history's; allowed: the same points"):
+        opened("daily", {"projections": schema.annotate(moved.assign(elevation=moved["elevation"] + 1))})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_glacier_too_far_from_any_climate(opened, kind):
+    """0.2 degrees of latitude are 22.2 km; the run file's 20 are km."""
+    entry = KINDS[kind]["history"]
+    ds = small.everything()[entry]
+    ds = ds.assign(lat=ds["lat"] + 0.2)
+    if kind == "predictors":
+        ds["rgi_id"] = ("glacier", np.array([f"H{i}" for i in range(4)], dtype=object))
+    changed = {entry: ds}
+    if kind == "daily":
+        later = small.everything()["projections"]
+        changed["projections"] = later.assign(lat=later["lat"] + 0.2)
+    message = rf"entry '{entry}': no climate within max_distance = 20 km of glacier G\d \(22\.\d km\), "
+    with pytest.raises(InputError, match=message):
+        opened(kind, changed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_limit_is_in_km(opened, kind, tmp_path):
+    observed = small.observations()
+    far = observed.assign_coords(
+        rgi_id=("glacier", np.array(["X", "Y"], dtype=object)), lat=schema.annotate(observed)["lat"] + 0.2
+    )
+    far = schema.annotate(far.assign(lat=far["lat"].assign_attrs(observed["lat"].attrs)))
+    with pytest.raises(InputError, match=r"max_distance = 20 km of glacier X \(22\.\d km\), Y"):
+        opened(kind, {"smb_observations": far})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wider_limit_accepts_them(opened, kind):
+    observed = small.observations()
+    far = observed.assign_coords(rgi_id=("glacier", np.array(["X", "Y"], dtype=object)), lat=observed["lat"] + 0.2)
+    opened(kind, {"smb_observations": schema.annotate(far)}, forcing={"max_distance": 25.0})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_observations_in_other_years_are_refused(opened, kind):
+    observed = small.observations((1980, 1985))
+    message = (
+        "variable 'mean_elevation' has no hydrological year 2000 .*given: 1980 to 1985"
+        if kind == "daily"
+        else ("variable 'smb' has no value from 2000 to 2004, the years of the climate")
+    )
+    with pytest.raises(InputError, match=rf"entry 'smb_observations': {message}"):
+        opened(kind, {"smb_observations": observed})
+
+
+def test_observations_without_a_value_and_of_one_glacier_twice(opened):
+    observed = small.observations()
+    with pytest.raises(InputError, match=r"entry 'smb_observations': variable 'smb' has no value"):
+        opened("daily", {"smb_observations": observed.assign(smb=observed["smb"] * np.nan)})
+
+
+def test_observations_of_one_glacier_twice(opened):
+    observed = small.observations().assign_coords(rgi_id=("glacier", np.array(["G0", "G0"], dtype=object)))
+    with pytest.raises(InputError, match=r"entry 'smb_observations': rgi_id 'G0' stands 2 times"):
+        opened("daily", {"smb_observations": observed})
+
+
+def test_predictors_that_say_nothing_about_elevation(opened):
+    history = small.predictors(small.HISTORY)
+    flat = schema.annotate(history.assign(reference_elevation=history["reference_elevation"] * 0 + 2700))
+    with pytest.raises(InputError, match=r"entry 'history': no two glaciers of one massif are 50 m apart"):
+        opened("predictors", {"history": flat})
+
+
+def test_the_preflight_reads_no_climate(opened, monkeypatch):
+    """Only positions, times and elevations: every value of the climate raises when it is read."""
+    import dask.array as da
+
+    def trap(values: np.ndarray) -> np.ndarray:
+        raise AssertionError("climate was read")
+
+    for kind in KINDS:
+        found = opened(kind)
+        replaced = {}
+        for name in ("history", "projection"):
+            ds = getattr(found, name)
+            big = [v for v in ds.data_vars if set(ds[v].dims) & {"time", "hydro_year"}]
+            replaced[name] = ds.assign({v: ds[v].copy(data=da.map_blocks(trap, ds[v].data)) for v in big})
+        settings = {"title": "t", "catalog": "c", "output": "o", "period": {"start": FIRST, "end": LAST}}
+        config = Config.model_validate({**settings, "forcing": {**KINDS[kind], "reference_period": small.HISTORY}})
+        fields = {**vars(found), **replaced}
+        inputs.check_climate(config, inputs.Inputs(**fields))
+        with pytest.raises(AssertionError, match="climate was read"):
+            replaced["history"]["tas" if kind == "daily" else "cpdd"].compute()
