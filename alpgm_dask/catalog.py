@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +64,27 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Catalog:
-    """An opened catalog with its parameters applied."""
+    """An opened and checked catalog with its parameters applied; made by :func:`open_catalog`."""
 
     path: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str]
+    content: Mapping[str, Any]
 
+    @cached_property
     def _intake(self) -> Any:
-        import intake
+        """Intake's catalog, made of what was checked and not of the file, which may have changed since."""
+        import fsspec
+        from intake.readers.entry import Catalog as IntakeCatalog
 
-        return intake.open_catalog(self.path)(**self.parameters)
+        fs, location = fsspec.url_to_fs(self.path)
+        made = IntakeCatalog.from_dict(deepcopy(dict(self.content)))
+        made.user_parameters["CATALOG_DIR"] = fs.unstrip_protocol(fs._parent(location))
+        return made(**self.parameters)
 
     @property
     def names(self) -> list[str]:
         """The entries, sorted."""
-        return sorted(_load(self.path)["entries"])
+        return sorted(self.content["entries"])
 
     def _require(self, name: str) -> None:
         if name not in self.names:
@@ -84,12 +93,12 @@ class Catalog:
     def describe(self, name: str) -> str:
         """The entry's description."""
         self._require(name)
-        return str(_load(self.path)["entries"][name].get("metadata", {}).get("description", ""))
+        return str(self.content["entries"][name].get("metadata", {}).get("description", ""))
 
     def url(self, name: str) -> str:
         """Where the entry's data are, with parameters filled in."""
         self._require(name)
-        reader = self._intake()[name]
+        reader = self._intake[name]
         data = reader.kwargs["args"][0] if reader.kwargs.get("args") else reader.kwargs["data"]
         return str(data.url)
 
@@ -102,7 +111,7 @@ class Catalog:
             if the entry is missing, or what it points to is missing or unfinished.
         """
         self._require(name)
-        reader = self._intake()[name]
+        reader = self._intake[name]
         try:
             found = reader.read()
         except FileNotFoundError as error:
@@ -140,7 +149,7 @@ def open_catalog(path: str | Path, **parameters: str) -> Catalog:
             raise InputError(f"{path}: parameter {name!r} is {value!r}; allowed: {', '.join(map(str, options))}")
         if _BARE_CALL.match(str(value)):
             raise InputError(f"{path}: parameter {name!r} is {value!r}, which asks for code; allowed: plain text")
-    return Catalog(path, parameters)
+    return Catalog(path, parameters, content)
 
 
 def _load(path: str) -> dict[str, Any]:

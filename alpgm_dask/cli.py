@@ -15,13 +15,30 @@ class WorkFailedError(RuntimeError):
     """The input was good and the work was not: the message says what to do."""
 
 
+_EXAMPLES = """\
+from nothing:          alpgm demo, then alpgm run catalogs/demo.toml
+your own mountains:    alpgm convert ..., alpgm check RUN.toml, alpgm run RUN.toml, alpgm show FOLDER
+
+"alpgm VERB --help" says what a verb takes. Exit status: 0 done, 1 the work failed, 2 the input was refused.
+"""
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="alpgm", description="Regional glacier evolution on Dask, Xarray and Zarr.")
+    from alpgm_dask import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="alpgm",
+        description="Regional glacier evolution on Dask, Xarray and Zarr.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_run(verbs)
     _add_convert(verbs)
     show = verbs.add_parser("show", help="table and pictures of a run")
-    show.add_argument("run", type=Path, help="folder of the run")
+    show.add_argument("run", type=Path, metavar="FOLDER", help="the run's folder: output in its run file")
+    show.add_argument("--inventories", type=Path, metavar="CATALOG", help="compare with inventories of the run's years")
     show.set_defaults(call=_show)
     demo = verbs.add_parser("demo", help="build the demo region: stores and a catalog")
     demo.add_argument("--out", type=Path, default=Path("demo/data"), help="folder (default: %(default)s)")
@@ -33,19 +50,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_run(verbs: Any) -> None:
+    force = "do a stage again: training, smb, forcing, evolution or figures (may be given more than once)"
     for verb, call, text in (
-        ("run", _run, "do what a run file says"),
-        ("check", _check, "check a run file and its inputs"),
+        ("run", _run, "do what a run file says; stages whose inputs and settings are unchanged are skipped"),
+        ("check", _check, "check a run file and its inputs, without doing any work"),
     ):
-        parser = verbs.add_parser(verb, help=text)
-        parser.add_argument("file", type=Path, help="run file (TOML)")
+        parser = verbs.add_parser(verb, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        parser.add_argument("file", type=Path, metavar="RUN.toml", help="run file")
         parser.add_argument("--catalog", help="catalog instead of the run file's")
         parser.add_argument("--output", help="folder of the run instead of the run file's")
         parser.set_defaults(call=call)
         if verb == "run":
             parser.add_argument("--resume", action="store_true", help="finish results that were cut short")
             parser.add_argument("--overwrite", action="store_true", help="replace other or unfinished results")
-            parser.add_argument("--force", action="append", default=[], metavar="STAGE", help="do a stage again")
+            parser.add_argument("--force", action="append", default=[], metavar="STAGE", help=force)
 
 
 def _add_convert(verbs: Any) -> None:
@@ -53,8 +71,8 @@ def _add_convert(verbs: Any) -> None:
         dest="kind", required=True, metavar="KIND"
     )
     alpgm = kinds.add_parser("alpgm", help="a checkout of ALPGM")
-    alpgm.add_argument("source", type=Path, help="folder that holds glacier_data")
-    rasters = kinds.add_parser("rasters", help="outlines + thickness + surface GeoTIFFs")
+    alpgm.add_argument("source", type=Path, metavar="SRC", help="the checkout: the folder that holds glacier_data")
+    rasters = kinds.add_parser("rasters", help="outlines + thickness + surface GeoTIFFs of any region")
     rasters.add_argument("--outlines", type=Path, required=True, help="vector file with identifiers")
     rasters.add_argument("--thickness", required=True, help="folder, or pattern with {id}")
     rasters.add_argument("--surface", required=True, help="folder, pattern with {id}, or one mosaic")
@@ -62,8 +80,10 @@ def _add_convert(verbs: Any) -> None:
     rasters.add_argument("--flowlines", type=Path, help="vector file of flowlines")
     rasters.add_argument("--resample", action="store_true", help="resample a surface on another grid")
     rasters.add_argument("--skip-missing", action="store_true", help="leave out glaciers without rasters")
-    predictors = kinds.add_parser("predictors", help="a NetCDF of predictors at glaciers")
-    predictors.add_argument("file", type=Path, help="NetCDF")
+    predictors = kinds.add_parser("predictors", help="a NetCDF of yearly predictors at glaciers, into a catalog")
+    predictors.add_argument(
+        "file", type=Path, metavar="FILE.nc", help="with cpdd, winter_snowfall and summer_snowfall by glacier and year"
+    )
     predictors.add_argument("--catalog", type=Path, required=True, help="converted catalog to add to")
     predictors.add_argument("--name", default="predictors", help="entry (default: %(default)s)")
     predictors.add_argument("--inventory-year", type=int, default=2003, help="inventory that the rows come from")
@@ -99,8 +119,10 @@ def _run(arguments: argparse.Namespace) -> None:
 def _check(arguments: argparse.Namespace) -> None:
     from alpgm_dask.inputs import open_inputs
 
-    inputs = open_inputs(_config(arguments))
-    print(f"{arguments.file}: ready, {inputs.glaciers.sizes['glacier']} glaciers")
+    config = _config(arguments)
+    inputs = open_inputs(config)
+    years = f"{config.period.start}-{config.period.end}"
+    print(f"{arguments.file}: ready, {inputs.glaciers.sizes['glacier']} glaciers, {years}")
     for name, url in inputs.urls.items():
         print(f"  {name:<20} {url}")
 
@@ -109,6 +131,8 @@ def _show(arguments: argparse.Namespace) -> None:
     from alpgm_dask import pipeline
 
     print(pipeline.report(arguments.run, draw=True))
+    if arguments.inventories:
+        print(f"\n{pipeline.compare(arguments.run, arguments.inventories)}")
 
 
 def _convert(arguments: argparse.Namespace) -> None:
@@ -171,7 +195,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"alpgm: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("alpgm: interrupted; run again with --resume", file=sys.stderr)
+        hint = "; run again with --resume" if arguments.verb == "run" else ""
+        print(f"alpgm: interrupted{hint}", file=sys.stderr)
         return 130
     return 0
 

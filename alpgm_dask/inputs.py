@@ -14,7 +14,7 @@ from alpgm_dask.catalog import open_catalog
 from alpgm_dask.config import Config, Glaciers
 from alpgm_dask.delta_h import check_functions
 from alpgm_dask.features import needs_monthly
-from alpgm_dask.forcing import elevation_sensitivity, match_predictors, nearest_points, splice_daily
+from alpgm_dask.forcing import elevation_sensitivity, match_predictors, nearest_points
 from alpgm_dask.forcing.calendar import check_days, complete_years, select_years
 from alpgm_dask.schema import InputError
 
@@ -149,33 +149,37 @@ def _check_daily(config: Config, inputs: Inputs) -> np.ndarray:
     """Complete years of the history, after checking daily climate and who takes it from which point."""
     asked, history, projection = config.forcing, inputs.history, inputs.projection
     where, limit = _where(config, asked.history), asked.max_distance * 1e3
-    calendar = _check_dates(history, where)
+    _check_dates(history, where)
     nearest_points(inputs.glaciers, history, limit, where=where)
     observed = inputs.observations
     nearest_points(
         observed.assign(mean_elevation=observed["mean_elevation"].isel(hydro_year=-1)), history, limit, where=where
     )
-    series = history["time"]
+    of_history = complete_years(history["time"], where)
+    years = of_history
     if projection is not None:
-        where = f"{where} and then {asked.projection!r}"
-        given = _check_dates(projection, _where(config, asked.projection))
-        if given != calendar:
-            raise InputError(
-                f"{where}: variable 'time' has calendar {given!r} after {calendar!r}; allowed: one calendar"
-            )
-        series = splice_daily(history, projection)["time"]
-        check_days(series, where)
-    select_years(complete_years(series, where), config.years, where)
-    return complete_years(history["time"], where)
+        later = _where(config, asked.projection)
+        _check_dates(projection, later)
+        _check_same_points(history, projection, later)
+        after = complete_years(projection["time"], later)
+        years, where = np.append(years, after[after > years[-1]]), f"{where} and then {asked.projection!r}"
+    select_years(years, config.years, where)
+    return of_history
 
 
-def _check_dates(climate: xr.Dataset, where: str) -> str:
-    """The calendar of daily climate, after checking that it is consecutive days."""
+def _check_dates(climate: xr.Dataset, where: str) -> None:
+    """Refuse daily climate whose times are no dates of a calendar, or no consecutive days."""
     if "time" not in climate.indexes or not isinstance(climate.indexes["time"], pd.DatetimeIndex | xr.CFTimeIndex):
         given = climate["time"].dtype
         raise InputError(f"{where}: variable 'time' is of type {given}; allowed: dates, of any CF calendar")
     check_days(climate["time"], where)
-    return str(climate["time"].dt.calendar)
+
+
+def _check_same_points(history: xr.Dataset, projection: xr.Dataset, where: str) -> None:
+    """Refuse a projection at other points than the history's."""
+    for name in ("elevation", "lon", "lat"):
+        if not np.array_equal(history[name].values, projection[name].values):
+            raise InputError(f"{where}: variable {name!r} differs from the history's; allowed: the same points")
 
 
 def _check_predictors(config: Config, inputs: Inputs) -> np.ndarray:
@@ -242,8 +246,9 @@ def positions(glaciers: xr.Dataset, wanted: Glaciers, where: str) -> np.ndarray:
     keep = np.ones(ids.size, dtype=bool)
     if wanted.ids:
         keep &= np.isin(ids, wanted.ids)
-        for rgi_id in wanted.ids:
-            packing.position(glaciers, rgi_id)
+        unknown = set(wanted.ids) - set(ids.tolist())
+        if unknown:
+            raise InputError(f"{where}: {packing.unknown_glacier(ids, min(unknown))}")
     for field, name in (("massifs", "massif"), ("subregions", "subregion")):
         keep &= _named(glaciers, name, getattr(wanted, field), f"{where}: glaciers.{field}")
     if wanted.bounding_box is not None:

@@ -11,6 +11,7 @@ padded; the ``glacier`` dimension has no holes.
 
 from __future__ import annotations
 
+import difflib
 import heapq
 from dataclasses import dataclass
 
@@ -275,11 +276,17 @@ def position(ds: xr.Dataset, rgi_id: str) -> int:
     ids = texts(ds["rgi_id"])
     found = np.flatnonzero(ids == rgi_id)
     if found.size != 1:
-        import difflib
-
-        near = difflib.get_close_matches(rgi_id, ids.tolist(), n=3)
-        raise InputError(f"rgi_id: unknown glacier {rgi_id!r}; the nearest identifiers are: {', '.join(near)}")
+        raise InputError(
+            unknown_glacier(ids, rgi_id) if found.size == 0 else f"rgi_id: {rgi_id!r} stands {found.size} times"
+        )
     return int(found[0])
+
+
+def unknown_glacier(ids: np.ndarray, rgi_id: str) -> str:
+    """What to say of an identifier that is not among `ids` (glacier,): those nearest to it, or the first few."""
+    near = difflib.get_close_matches(rgi_id, ids.tolist(), n=3)
+    allowed = f"the nearest identifiers are: {', '.join(near)}" if near else f"they are like: {', '.join(ids[:3])}"
+    return f"rgi_id: unknown glacier {rgi_id!r}; {allowed}"
 
 
 def glacier(ds: xr.Dataset, rgi_id: str) -> xr.Dataset:

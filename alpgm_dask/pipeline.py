@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask import evolution, features, forcing, results, smb, store
+from alpgm_dask.catalog import open_catalog
 from alpgm_dask.cluster import connect
 from alpgm_dask.config import Config
 from alpgm_dask.constants import KM2
@@ -209,7 +210,9 @@ def balance_source(one: Run) -> tuple[Any, xr.Dataset]:
         members = xr.Dataset(coords={k: v for k, v in projection.coords.items() if v.dims == ("member",)}).compute()
     if config.forcing.kind == "predictors":
         return evolution.FromPredictors(climate, model), members
-    return evolution.FromDaily(forcing.splice_daily(one.inputs.history, projection), climate, model, years), members
+    given = [part for part in (one.inputs.history, projection) if part is not None]
+    parts = [forcing.days_of(part, config.years) for part in given]
+    return evolution.FromDaily(tuple(p for p in parts if p.sizes["time"]), climate, model, years), members
 
 
 def evolve(one: Run, upstream: list[str], *, resume: bool, overwrite: bool) -> str:
@@ -347,6 +350,26 @@ def save_figures(results: xr.Dataset, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     makers = {"region": plots.plot_region, "remaining_ice": plots.plot_remaining_ice, "smb": plots.plot_smb}
     return [plots.save(make(results), folder / f"{name}.png") for name, make in makers.items()]
+
+
+def compare(folder: Path, catalog: Path) -> str:
+    """Simulated against observed change of area, as text, by massif.
+
+    Parameters
+    ----------
+    folder
+        of the run.
+    catalog
+        that has an entry ``inventories``.
+
+    Raises
+    ------
+    InputError
+        if there are no finished results, no such entry, or no inventory of the run's years.
+    """
+    found = store.open_store(str(folder / "results.zarr"))
+    table = results.against_inventory(found, open_catalog(catalog).read("inventories"))
+    return "area, km2, and its change, percent\n" + table.to_string(float_format="{:.1f}".format)
 
 
 def report(folder: Path, *, draw: bool = False) -> str:

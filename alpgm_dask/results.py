@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from alpgm_dask.constants import KM2, KM3
-from alpgm_dask.schema import FAILURE, STATUS, texts
+from alpgm_dask.schema import FAILURE, STATUS, InputError, texts
 
 
 def group_of(results: xr.Dataset) -> xr.DataArray:
@@ -124,3 +124,51 @@ def as_text(table: pd.DataFrame) -> str:
 
 def _percent(start: pd.Series, end: pd.Series) -> list[str]:
     return [f"{100 * (b / a - 1):+.1f}" if a > 0 else "-" for a, b in zip(start, end, strict=True)]
+
+
+def against_inventory(results: xr.Dataset, inventories: xr.Dataset) -> pd.DataFrame:
+    """Simulated and observed change of glacier area between two inventories, by massif and in all.
+
+    The later inventory is that of the run's last year, the earlier one the last before its first year. Glaciers count
+    that the earlier inventory has; one that the later lacks has area 0 there. Failed glaciers are left out of both.
+
+    Parameters
+    ----------
+    results
+        of one run (``member``, ``glacier``, ``hydro_year``); the mean over members is compared.
+    inventories
+        area in m2 (``glacier``, ``inventory_year``) and rgi_id.
+
+    Returns
+    -------
+    DataFrame, index group: glaciers, inventory_start, inventory_end, simulated_start, simulated_end (km2),
+    inventory_change, simulated_change (percent), and their difference (percentage points).
+
+    Raises
+    ------
+    InputError
+        if no inventory was made before the run's first year, or none in its last year.
+    """
+    years = inventories["inventory_year"].values
+    first, last = int(results["hydro_year"][0]), int(results["hydro_year"][-1])
+    if last not in years or not (years < first).any():
+        raise InputError(f"inventories: of {years.tolist()}; needed: {last}, and one before {first}")
+    place = {rgi_id: i for i, rgi_id in enumerate(texts(inventories["rgi_id"]))}
+    at = np.array([place.get(rgi_id, -1) for rgi_id in texts(results["rgi_id"])])
+    area = inventories["area"].sel(inventory_year=[years[years < first].max(), last]).values / KM2
+    start, end = np.where(at >= 0, area[at].T, np.nan)
+    failed = (results["status"] == STATUS.index("failed")).any("member").values
+    table = pd.DataFrame(
+        {
+            "glaciers": 1,
+            "inventory_start": start,
+            "inventory_end": np.nan_to_num(end),
+            "simulated_start": results["initial_area"].mean("member").values / KM2,
+            "simulated_end": results["area"].isel(hydro_year=-1).mean("member").values / KM2,
+        }
+    ).assign(group=group_of(results).values)[np.isfinite(start) & ~failed]
+    groups = table.groupby("group").sum()
+    groups.loc["all"] = groups.sum()
+    for kind in ("inventory", "simulated"):
+        groups[f"{kind}_change"] = 100 * (groups[f"{kind}_end"] / groups[f"{kind}_start"] - 1)
+    return groups.assign(difference=groups["simulated_change"] - groups["inventory_change"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import rioxarray  # noqa: F401  (registers the .rio accessor)
 import xarray as xr
-from affine import Affine
+from rasterio.transform import from_origin
 
 from alpgm_dask import packing, store
 from alpgm_dask.catalog import Entry, write_catalog
@@ -29,7 +29,7 @@ def raster(values, *, x0: float = X0, y0: float = Y0, step: float = STEP, crs: i
     x, y = x0 + (np.arange(columns) + 0.5) * step, y0 - (np.arange(rows) + 0.5) * step
     out = xr.DataArray(values, dims=("y", "x"), coords={"y": y, "x": x})
     out = out.rio.write_crs(crs) if crs is not None else out
-    return out.rio.write_transform(Affine(step, 0, x0, 0, -step, y0))
+    return out.rio.write_transform(from_origin(x0, y0, step, step))
 
 
 def pixels_from(thickness, surface, **options) -> xr.Dataset:

@@ -228,3 +228,11 @@ def test_words_with_brackets_in_a_description_are_no_code(region):
 def test_the_small_region_is_read(tmp_path):
     path = small.write_region(tmp_path, {"glaciers": small.glaciers()})
     assert open_catalog(path).read("glaciers")["rgi_id"].values.tolist() == ["G0", "G3", "G1", "G2"]
+
+
+def test_what_was_checked_is_what_is_read(region, sprung):
+    """A file that changes after it was opened cannot bring in what was refused."""
+    catalog = open_catalog(region)
+    shutil.copy(edited(region, FOREIGN["reader"]), region)
+    assert catalog.read("one")["a"].values[0] == 1
+    assert not sprung.exists()

@@ -435,3 +435,22 @@ def test_match_predictors_takes_its_own_row_or_a_neighbour_of_the_massif():
     assert forcing.match_predictors(nameless, rows).row.values.tolist() == [2]
     with pytest.raises(InputError, match="'y' twice"):
         forcing.match_predictors(glaciers, rows.isel(glacier=[0, 1, 1]))
+
+
+def test_parts_of_other_calendars_follow_one_another():
+    """Three years of the standard calendar, then two of noleap: the years of each are its own."""
+    past = make_climate(n_years=3, seed=1)
+    future = make_climate(n_years=5, start="2001-10-01", calendar="noleap", seed=2)
+    point, height = xr.DataArray([0, 2], dims="glacier"), np.array([2600.0, 2900.0])
+    reference = forcing.reference_climatology(
+        forcing.annual_predictors(past, point, xr.DataArray(height, dims="glacier")), (2001, 2003)
+    )
+    whole = forcing.block_forcing_spliced([past, future], point, reference, range(2002, 2006))
+    first = forcing.block_forcing_daily(past, point, reference, years=[2002, 2003])
+    second = forcing.block_forcing_daily(future, point, reference, years=[2004, 2005])
+    assert whole.years.tolist() == [2002, 2003, 2004, 2005]
+    for k, (part, j) in enumerate([(first, 0), (first, 1), (second, 0), (second, 1)]):
+        np.testing.assert_array_equal(whole.predictors(k, height), part.predictors(j, height))
+    with pytest.raises(InputError, match="no part covers the hydrological years from 2007 on"):
+        forcing.block_forcing_spliced([past, future], point, reference, range(2002, 2010))
+    assert forcing.days_of(past, [2002]).sizes["time"] == 365

@@ -189,7 +189,7 @@ def tongue(e, slope, along):
     table = np.zeros((1, 7))
     table[0, 3], table[0, 4] = e.max(), e.min()
     out = np.empty(1)
-    tongue_slopes(e, slope, along, np.array([0]), np.array([e.size]), table, out)
+    tongue_slopes(e, np.arange(e.size), slope, along, np.array([0]), np.array([e.size]), table, out)
     return out[0]
 
 

@@ -91,10 +91,7 @@ def test_elevations_that_follow_the_years_are_allowed(opened):
 
 @pytest.mark.parametrize("calendar", ["noleap", "360_day"])
 def test_other_calendars_are_accepted(opened, calendar):
-    if calendar == "360_day":
-        climate, later = (small.daily(y, m, "360_day") for y, m in ((small.HISTORY, 0), (small.PROJECTION, 2)))
-    else:
-        climate, later = (small.daily(y, m, "noleap") for y, m in ((small.HISTORY, 0), (small.PROJECTION, 2)))
+    climate, later = (small.daily(y, m, calendar) for y, m in ((small.HISTORY, 0), (small.PROJECTION, 2)))
     found = opened("daily", {"climate": climate, "projections": later})
     assert found.history["time"].dt.calendar == calendar
 
@@ -126,7 +123,7 @@ def test_glaciers_meet_every_condition(opened, wanted, expected):
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"ids": ("G1", "G7")}, r"unknown glacier 'G7'; the nearest identifiers are: G"),
+        ({"ids": ("G1", "G70")}, r"entry 'glaciers': rgi_id: unknown glacier 'G70'; the nearest identifiers are: G0"),
         ({"massifs": ("C",)}, r"entry 'glaciers': glaciers.massifs: 'C' is no massif; allowed: any, A, B"),
         ({"subregions": ("12",)}, r"glaciers.subregions: '12' is no subregion; allowed: any, 11-01"),
         ({"bounding_box": (0, 0, 1, 1)}, r"no glacier meets the conditions .*bounding_box"),
@@ -201,35 +198,21 @@ def test_other_dimensions_are_refused(opened):
         opened("predictors", {"history": history.assign(cpdd=history["cpdd"].expand_dims(member=["a"]))})
 
 
+def with_months(ds: xr.Dataset) -> xr.Dataset:
+    zero = (ds["cpdd"] * 0).expand_dims(month=np.arange(1, 13), axis=-1)
+    return schema.annotate(ds.assign(tas_monthly=zero, snowfall_monthly=zero))
+
+
 def test_monthly_predictors_are_needed_by_a_recipe_that_takes_them(opened):
     with pytest.raises(InputError, match=r"entry 'history': variable 'tas_monthly' is missing"):
         opened("predictors", smb={"recipe": "standard"})
-    monthly = {}
-    for name, ds in (
-        ("history", small.predictors(small.HISTORY)),
-        ("scenarios", small.predictors(small.PROJECTION, 2)),
-    ):
-        months = {
-            v: (ds["cpdd"] * 0).expand_dims(month=np.arange(1, 13), axis=-1)
-            for v in ("tas_monthly", "snowfall_monthly")
-        }
-        monthly[name] = schema.annotate(ds.assign(months))
     with pytest.raises(InputError, match=r"entry 'scenarios': variable 'tas_monthly' is missing"):
-        opened("predictors", {"history": monthly["history"]}, smb={"recipe": "standard"})
+        opened("predictors", {"history": with_months(small.predictors(small.HISTORY))}, smb={"recipe": "standard"})
 
 
 def test_monthly_predictors_serve(opened):
-    changed = {}
-    for name, ds in (
-        ("history", small.predictors(small.HISTORY)),
-        ("scenarios", small.predictors(small.PROJECTION, 2)),
-    ):
-        months = {
-            v: (ds["cpdd"] * 0).expand_dims(month=np.arange(1, 13), axis=-1)
-            for v in ("tas_monthly", "snowfall_monthly")
-        }
-        changed[name] = schema.annotate(ds.assign(months))
-    opened("predictors", changed, smb={"recipe": "standard"})
+    changed = {"history": small.predictors(small.HISTORY), "scenarios": small.predictors(small.PROJECTION, 2)}
+    opened("predictors", {name: with_months(ds) for name, ds in changed.items()}, smb={"recipe": "standard"})
 
 
 def test_glaciers_that_are_not_packed_are_refused(opened):
@@ -301,12 +284,20 @@ def test_unknown_members(opened):
             {"end": LAST + 1},
             rf"hydrological years {FIRST} to {LAST + 1} are asked for; it covers {FIRST} to {LAST}",
         ),
-        ({}, {"start": FIRST - 1}, rf"{FIRST - 1} to {LAST} are asked for; it covers {FIRST} to {LAST}"),
-        ({"projection": None}, {}, rf"{FIRST} to {LAST} are asked for; it covers {FIRST} to {small.HISTORY[1]}"),
+        (
+            {},
+            {"start": FIRST - 1},
+            rf"hydrological years {FIRST - 1} to {LAST} are asked for; it covers {FIRST} to {LAST}",
+        ),
+        (
+            {"projection": None},
+            {},
+            rf"hydrological years {FIRST} to {LAST} are asked for; it covers {FIRST} to {small.HISTORY[1]}",
+        ),
         (
             {"reference_period": (1967, 2015)},
             {},
-            rf"reference period: hydrological years 1967 to 2015 are asked for; it covers {FIRST} to {small.HISTORY[1]}",
+            rf"reference period: .* 1967 to 2015 are asked for; it covers {FIRST} to {small.HISTORY[1]}",
         ),
     ],
 )
@@ -320,10 +311,7 @@ def test_a_gap_between_history_and_projection(opened, kind):
     entry = KINDS[kind]["projection"]
     later = (small.PROJECTION[0] + 1, small.PROJECTION[1])
     ds = small.daily(later, 2) if kind == "daily" else small.predictors(later, 2)
-    message = (
-        "variable 'time' is followed by 2005-10-01.* after 2004-09-30" if kind == "daily" else "'hydro_year' has gaps"
-    )
-    with pytest.raises(InputError, match=rf"and then '{entry}': .*{message}"):
+    with pytest.raises(InputError, match=rf"and then '{entry}': .*'hydro_year' has gaps"):
         opened(kind, {entry: ds})
 
 
@@ -356,11 +344,9 @@ def test_an_incomplete_year_does_not_count(opened):
         opened("daily", {"projections": short})
 
 
-def test_two_calendars_and_times_that_are_no_dates(opened):
-    with pytest.raises(
-        InputError, match=r"'time' has calendar 'noleap' after 'proleptic_gregorian'; allowed: one calendar"
-    ):
-        opened("daily", {"projections": small.daily(small.PROJECTION, 2, "noleap")})
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_a_projection_may_have_another_calendar(opened, calendar):
+    opened("daily", {"projections": small.daily(small.PROJECTION, 2, calendar)})
 
 
 def test_times_that_are_no_dates(opened):
@@ -393,12 +379,10 @@ def test_a_glacier_too_far_from_any_climate(opened, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_limit_is_in_km(opened, kind, tmp_path):
+def test_the_limit_is_in_km(opened, kind):
     observed = small.observations()
-    far = observed.assign_coords(
-        rgi_id=("glacier", np.array(["X", "Y"], dtype=object)), lat=schema.annotate(observed)["lat"] + 0.2
-    )
-    far = schema.annotate(far.assign(lat=far["lat"].assign_attrs(observed["lat"].attrs)))
+    far = observed.assign_coords(rgi_id=("glacier", np.array(["X", "Y"], dtype=object)), lat=observed["lat"] + 0.2)
+    far = schema.annotate(far)
     with pytest.raises(InputError, match=r"max_distance = 20 km of glacier X \(22\.\d km\), Y"):
         opened(kind, {"smb_observations": far})
 
@@ -422,7 +406,7 @@ def test_observations_in_other_years_are_refused(opened, kind):
         opened(kind, {"smb_observations": observed})
 
 
-def test_observations_without_a_value_and_of_one_glacier_twice(opened):
+def test_observations_without_a_value(opened):
     observed = small.observations()
     with pytest.raises(InputError, match=r"entry 'smb_observations': variable 'smb' has no value"):
         opened("daily", {"smb_observations": observed.assign(smb=observed["smb"] * np.nan)})
@@ -441,7 +425,7 @@ def test_predictors_that_say_nothing_about_elevation(opened):
         opened("predictors", {"history": flat})
 
 
-def test_the_preflight_reads_no_climate(opened, monkeypatch):
+def test_the_preflight_reads_no_climate(opened):
     """Only positions, times and elevations: every value of the climate raises when it is read."""
     import dask.array as da
 
@@ -454,7 +438,7 @@ def test_the_preflight_reads_no_climate(opened, monkeypatch):
         for name in ("history", "projection"):
             ds = getattr(found, name)
             big = [v for v in ds.data_vars if set(ds[v].dims) & {"time", "hydro_year"}]
-            replaced[name] = ds.assign({v: ds[v].copy(data=da.map_blocks(trap, ds[v].data)) for v in big})
+            replaced[name] = ds.assign({v: ds[v].copy(data=da.map_blocks(trap, ds[v].data, dtype="f8")) for v in big})
         settings = {"title": "t", "catalog": "c", "output": "o", "period": {"start": FIRST, "end": LAST}}
         config = Config.model_validate({**settings, "forcing": {**KINDS[kind], "reference_period": small.HISTORY}})
         fields = {**vars(found), **replaced}

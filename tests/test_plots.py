@@ -139,6 +139,27 @@ def test_one_member_without_scenario(results, plot, tmp_path):
 
 
 @pytest.mark.parametrize("plot", [plots.plot_region, plots.plot_remaining_ice, plots.plot_smb])
+def test_one_member_selected(results, plot):
+    """As a user selects it, without the dimension; a single unnamed member is called nothing."""
+    named = plot(results.isel(member=0))
+    assert any("low" in ax.get_title() for ax in named.axes)
+    unnamed = plot(results.isel(member=0).drop_vars("scenario"))
+    assert not any("member" in ax.get_title() or "()" in ax.get_title() for ax in unnamed.axes)
+
+
+def test_map_fills_its_panel_and_thousands_of_glaciers_fit(results):
+    many = results.compute().isel(glacier=np.tile([0, 1], 2000), member=[0])
+    lon = np.linspace(6.0, 14.0, 4000)
+    many = many.assign_coords(lon=("glacier", lon), lat=("glacier", 46.0 + np.sin(lon)))
+    fig = plots.plot_remaining_ice(many)
+    width, height = fig.get_size_inches()
+    assert width > 1.5 * height
+    ax = fig.axes[0]
+    covered = sum(c.get_sizes().sum() for c in ax.collections if len(c.get_offsets()) > 0)
+    assert covered < width * height * 72.0**2 / 5.0
+
+
+@pytest.mark.parametrize("plot", [plots.plot_region, plots.plot_remaining_ice, plots.plot_smb])
 def test_all_failed(results, plot, tmp_path):
     failed = results.assign(status=xr.full_like(results["status"], FAILED).compute())
     _saved(plot(failed), tmp_path / "failed.png")

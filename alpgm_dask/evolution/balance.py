@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask.features import feature_matrix
-from alpgm_dask.forcing import block_forcing_daily, block_forcing_predictors
+from alpgm_dask.forcing import block_forcing_predictors, block_forcing_spliced
 from alpgm_dask.packing import Block
 
 #: Topography of a block at the start of a year, per variable (glacier,): mean_elevation, max_elevation (m),
@@ -193,8 +193,8 @@ class FromDaily:
 
     Attributes
     ----------
-    climate
-        ([``member``,] ``time``, ``point``) daily.
+    climates
+        ([``member``,] ``time``, ``point``) daily, one after the other: the history, and a projection if there is one.
     points
         point (int) and the reference climatology (``glacier``) of the glaciers of the run, in their order.
     model
@@ -203,17 +203,17 @@ class FromDaily:
         (year,) hydrological years of the run.
     """
 
-    climate: xr.Dataset
+    climates: tuple[xr.Dataset, ...]
     points: xr.Dataset
     model: Model
     years: np.ndarray
 
-    def inputs(self, block: Block, member: int) -> tuple[xr.Dataset, xr.Dataset]:
+    def inputs(self, block: Block, member: int) -> tuple[list[xr.Dataset], xr.Dataset]:
         points = self.points.isel(glacier=block.glaciers)
         used, column = np.unique(points["point"].values, return_inverse=True)
-        one = self.climate.isel(point=used)
-        one = one.isel(member=member) if "member" in one.dims else one
-        return one, points.drop_vars("forcing_distance").assign(point=("glacier", column))
+        parts = [part.isel(point=used) for part in self.climates]
+        parts = [part.isel(member=member) if "member" in part.dims else part for part in parts]
+        return parts, points.drop_vars("forcing_distance").assign(point=("glacier", column))
 
     @property
     def build(self) -> Callable[..., Balance]:
@@ -223,10 +223,10 @@ class FromDaily:
 def _build_from_daily(
     model: Model,
     years: np.ndarray,
-    inputs: tuple[xr.Dataset, xr.Dataset],
+    inputs: tuple[list[xr.Dataset], xr.Dataset],
     glaciers: xr.Dataset,
     start_elevation: np.ndarray,
 ) -> Balance:
-    climate, points = inputs
-    forcing = block_forcing_daily(climate, points["point"], points.drop_vars("point"), years=years)
+    parts, points = inputs
+    forcing = block_forcing_spliced(parts, points["point"], points.drop_vars("point"), years)
     return model.balance(forcing, glaciers, start_elevation)

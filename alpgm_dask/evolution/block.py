@@ -72,8 +72,6 @@ class State:
     block: BlockArrays
     thickness: np.ndarray
     surface: np.ndarray
-    slope: np.ndarray
-    along: np.ndarray
     index: np.ndarray
     count: np.ndarray
     table: np.ndarray
@@ -87,9 +85,7 @@ class State:
             block=block,
             thickness=block.ice_thickness.astype("float64"),
             surface=block.surface_elevation.astype("float64"),
-            slope=block.surface_slope.astype("float64"),
-            along=block.flowline_distance.astype("float64"),
-            index=np.arange(block.ice_thickness.size),
+            index=np.arange(block.ice_thickness.size, dtype="int32"),
             count=block.row_size.astype("int64"),
             table=np.zeros((n, len(topography.COLUMNS))),
             tongue_slope=np.empty(n),
@@ -100,7 +96,7 @@ class State:
 
     @property
     def pixels(self) -> tuple[np.ndarray, ...]:
-        return self.thickness, self.surface, self.slope, self.along, self.index
+        return self.thickness, self.surface, self.index
 
     @property
     def mean_elevation(self) -> np.ndarray:
@@ -117,8 +113,16 @@ class State:
         }
 
     def measure_tongues(self) -> None:
+        block = self.block
         topography.tongue_slopes(
-            self.surface, self.slope, self.along, self.block.row_start, self.count, self.table, self.tongue_slope
+            self.surface,
+            self.index,
+            block.surface_slope,
+            block.flowline_distance,
+            block.row_start,
+            self.count,
+            self.table,
+            self.tongue_slope,
         )
 
     def advance(self, alive: np.ndarray, smb: np.ndarray, settings: Settings) -> None:
@@ -195,11 +199,9 @@ def evolve_block(state: State, balance: Balance, years: np.ndarray, settings: Se
     failure = np.zeros(n, dtype="int8")
     failure[state.count == 0] = FAILURE.index("no_ice")
     failure[_not_finite(state.block)] = FAILURE.index("ice_not_finite")
-    out = {name: np.full((n, len(years)), np.nan) for name in YEARLY}
-    out["initial_area"] = state.table[:, topography.AREA].copy()
-    out["initial_volume"] = state.table[:, topography.VOLUME].copy()
-    out["vanished_year"] = np.zeros(n, dtype="int16")
-    out["ice_thickness"] = np.full((len(settings.thickness_years), state.thickness.size), np.nan)
+    initial, kept = state.table.copy(), _Years.empty(len(years), n)
+    vanished_year = np.zeros(n, dtype="int16")
+    thickness = np.full((len(settings.thickness_years), state.thickness.size), np.nan)
     for k, year in enumerate(years):
         alive = (state.count > 0) & (failure == 0)
         members, predictors = balance(k, state.topography())
@@ -208,37 +210,56 @@ def evolve_block(state: State, balance: Balance, years: np.ndarray, settings: Se
         if balance.uses_forcing:
             failure[lost & ~np.isfinite(predictors).all(axis=1)] = FAILURE.index("forcing_not_finite")
         alive &= ~lost
-        smb, spread = (np.where(alive, f(members, axis=0), np.nan) for f in (np.mean, np.std))
+        smb = members.mean(axis=0)
         state.advance(alive, smb, settings)
-        out["vanished_year"][alive & (state.count == 0)] = year
-        _record(out, k, state, failure, smb, spread, np.where(alive[:, None], predictors, np.nan))
+        vanished_year[alive & (state.count == 0)] = year
+        kept.record(k, state, alive, failure > 0, smb, members.std(axis=0), predictors)
         if year in settings.thickness_years:
-            out["ice_thickness"][settings.thickness_years.index(year)] = state.thickness_on_pixels()
-    out["failure"] = failure
-    out["status"] = np.where(failure > 0, STATUS.index("failed"), STATUS.index("ok")).astype("int8")
-    out["status"][(failure == 0) & (state.count == 0)] = STATUS.index("vanished")
-    out["final_thickness"] = state.thickness_on_pixels()
-    return out
+            thickness[settings.thickness_years.index(year)] = state.thickness_on_pixels()
+    status = np.where(failure > 0, STATUS.index("failed"), STATUS.index("ok")).astype("int8")
+    status[(failure == 0) & (state.count == 0)] = STATUS.index("vanished")
+    return {
+        **kept.variables(),
+        "initial_area": initial[:, topography.AREA],
+        "initial_volume": initial[:, topography.VOLUME],
+        "status": status,
+        "failure": failure,
+        "vanished_year": vanished_year,
+        "ice_thickness": thickness,
+        "final_thickness": state.thickness_on_pixels(),
+    }
 
 
-def _record(
-    out: dict[str, np.ndarray],
-    k: int,
-    state: State,
-    failure: np.ndarray,
-    smb: np.ndarray,
-    spread: np.ndarray,
-    predictors: np.ndarray,
-) -> None:
-    """Enter one year; a vanished glacier has no ice and no elevation, a failed one nothing at all."""
-    failed, gone = failure > 0, state.count == 0
-    for name, column in _FROM_TABLE.items():
-        out[name][:, k] = np.where(failed, np.nan, state.table[:, column])
-    for name in ("mean_elevation", "max_elevation"):
-        out[name][gone, k] = np.nan
-    already = gone & ~np.isfinite(smb) & ~failed
-    out["mass_residual"][already, k] = 0.0
-    out["tongue_slope"][:, k] = np.where(failed, np.nan, state.tongue_slope)
-    out["smb"][:, k], out["smb_spread"][:, k] = smb, spread
-    for j, name in enumerate(_FROM_BALANCE[2:]):
-        out[name][:, k] = predictors[:, j]
+@dataclass(frozen=True)
+class _Years:
+    """What is kept of every year, as the kernels have it; sorted into variables at the end, all years at once."""
+
+    table: np.ndarray
+    tongue_slope: np.ndarray
+    alive: np.ndarray
+    failed: np.ndarray
+    balance: np.ndarray
+
+    @classmethod
+    def empty(cls, years: int, glaciers: int) -> _Years:
+        return cls(
+            table=np.empty((years, glaciers, len(topography.COLUMNS))),
+            tongue_slope=np.empty((years, glaciers)),
+            alive=np.empty((years, glaciers), dtype=bool),
+            failed=np.empty((years, glaciers), dtype=bool),
+            balance=np.empty((years, glaciers, len(_FROM_BALANCE))),
+        )
+
+    def record(self, k, state, alive, failed, smb, spread, predictors) -> None:
+        self.table[k], self.tongue_slope[k] = state.table, state.tongue_slope
+        self.alive[k], self.failed[k] = alive, failed
+        self.balance[k, :, 0], self.balance[k, :, 1], self.balance[k, :, 2:] = smb, spread, predictors
+
+    def variables(self) -> dict[str, np.ndarray]:
+        """(glacier, year) each. A vanished glacier has no mass balance and asks for nothing; a failed one is NaN."""
+        out = {name: self.table[:, :, column] for name, column in _FROM_TABLE.items()}
+        out["mass_residual"] = np.where(self.alive, out["mass_residual"], 0.0)
+        out["tongue_slope"] = self.tongue_slope
+        out = {name: np.where(self.failed, np.nan, values) for name, values in out.items()}
+        out |= {name: np.where(self.alive, self.balance[:, :, j], np.nan) for j, name in enumerate(_FROM_BALANCE)}
+        return {name: np.ascontiguousarray(values.T) for name, values in out.items()}

@@ -5,9 +5,15 @@ predictors made elsewhere (:mod:`.predictors`), moved to the current elevation b
 which point or row a glacier takes.
 """
 
-from alpgm_dask.forcing.aligned import align_predictors, splice_daily
-from alpgm_dask.forcing.block import DailyForcing, PredictorForcing, block_forcing_daily, block_forcing_predictors
-from alpgm_dask.forcing.calendar import hydro_year
+from alpgm_dask.forcing.aligned import align_predictors
+from alpgm_dask.forcing.block import (
+    DailyForcing,
+    PredictorForcing,
+    block_forcing_daily,
+    block_forcing_predictors,
+    block_forcing_spliced,
+)
+from alpgm_dask.forcing.calendar import days_of, hydro_year
 from alpgm_dask.forcing.daily import annual_predictors, partition_phase
 from alpgm_dask.forcing.matching import match_predictors, nearest_points
 from alpgm_dask.forcing.predictors import (
@@ -29,6 +35,8 @@ __all__ = [
     "annual_predictors",
     "block_forcing_daily",
     "block_forcing_predictors",
+    "block_forcing_spliced",
+    "days_of",
     "elevation_sensitivity",
     "hydro_year",
     "match_predictors",
@@ -36,5 +44,4 @@ __all__ = [
     "partition_phase",
     "predictor_array",
     "reference_climatology",
-    "splice_daily",
 ]

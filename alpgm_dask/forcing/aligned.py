@@ -1,4 +1,4 @@
-"""History and projection as one series: predictors of the glaciers of a run, or daily climate at points."""
+"""Predictors of the glaciers of a run: every glacier's own row, history and projection as one series."""
 
 from __future__ import annotations
 
@@ -102,32 +102,3 @@ def _moved(predictors: xr.Dataset, row: np.ndarray, elevation: np.ndarray, where
     rise = xr.DataArray(elevation, dims="glacier") - predictors["reference_elevation"].isel(glacier=row).variable
     out = xr.Dataset({"predictors": base + sensitivity * rise, "sensitivity": sensitivity})
     return out.drop_vars([name for name, c in out.coords.items() if c.dims == ("glacier",)])
-
-
-def splice_daily(history: xr.Dataset, projection: xr.Dataset | None) -> xr.Dataset:
-    """Daily climate of history and, from the day after its end, of the projection; lazy.
-
-    Parameters
-    ----------
-    history
-        (``time``, ``point``).
-    projection
-        ([``member``,] ``time``, ``point``) at the same points; None: the history alone.
-
-    Raises
-    ------
-    InputError
-        if the points differ.
-    """
-    if projection is None:
-        return history
-    variables = ["tas", "snowfall", "rainfall"]
-    for name in ("elevation", "lon", "lat"):
-        if not np.array_equal(history[name].values, projection[name].values):
-            raise InputError(f"projection: variable '{name}' differs from the history's; allowed: the same points")
-    later = projection[variables].isel(time=projection["time"].values > history["time"].values[-1])
-    parts = [history[variables], later]
-    if "member" in projection.dims:
-        parts[0] = parts[0].expand_dims(member=projection["member"])
-    out = xr.concat(parts, "time", coords="minimal", compat="override", join="exact")
-    return out.assign({name: history[name] for name in ("elevation", "lon", "lat")})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -112,6 +112,51 @@ def block_forcing_daily(
         point_elevation=block["elevation"].values.astype("float64"),
         zero=zero,
         lapse_rate=lapse_rate,
+    )
+
+
+def block_forcing_spliced(
+    parts: Sequence[xr.Dataset], point: xr.DataArray | np.ndarray, reference: xr.Dataset, years: Sequence[int]
+) -> DailyForcing:
+    """The :class:`DailyForcing` of a block from climates that follow one another, such as history and projection.
+
+    Each part gives the years that none before it has. Calendars may differ: what is spliced is years, not dates.
+
+    Parameters
+    ----------
+    parts
+        daily climates (``time``, ``point``) at the same points.
+    point, reference, years
+        as for :func:`block_forcing_daily`.
+
+    Raises
+    ------
+    InputError
+        as :func:`block_forcing_daily`, and for years that no part covers.
+    """
+    whole, left = None, list(years)
+    for number, part in enumerate(parts, 1):
+        where = f"climate, part {number}"
+        here = [year for year in left if year <= complete_years(part["time"], where)[-1]]
+        if here:
+            forcing = block_forcing_daily(part, point, reference, years=here, where=where)
+            whole = forcing if whole is None else _joined(whole, forcing)
+            left = left[len(here) :]
+    if left or whole is None:
+        raise schema.InputError(f"climate: no part covers the hydrological years from {left[0] if left else 'none'} on")
+    return whole
+
+
+def _joined(first: DailyForcing, second: DailyForcing) -> DailyForcing:
+    """Two climates at the same points, one after the other; the second in the temperature scale of the first."""
+    days = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("snowfall", "rainfall")}
+    return replace(
+        first,
+        years=np.concatenate([first.years, second.years]),
+        tas=np.concatenate([first.tas, second.tas + (first.zero - second.zero)]),
+        month=np.concatenate([first.month, second.month]),
+        start=np.concatenate([first.start, second.start[1:] + first.start[-1]]),
+        **days,
     )
 
 

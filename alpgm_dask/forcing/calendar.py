@@ -28,6 +28,12 @@ def hydro_month(time: xr.DataArray) -> xr.DataArray:
     return month.astype("int64").rename("month").assign_attrs(schema.VARIABLES["month"].attrs())
 
 
+def days_of(climate: xr.Dataset, years: Sequence[int]) -> xr.Dataset:
+    """The days of `climate` (``time``) that fall into the hydrological years from the first to the last; lazy."""
+    label = hydro_year(climate["time"]).values
+    return climate.isel(time=slice(*np.searchsorted(label, [years[0], years[-1] + 1])))
+
+
 def check_days(time: xr.DataArray, where: str) -> None:
     index = time.to_index()
     if len(index) == 0:

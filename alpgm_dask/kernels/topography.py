@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from alpgm_dask.constants import TONGUE_FRACTION
+from alpgm_dask.kernels.reductions import extremes, highest, total
 
 #: Columns of the per-glacier table that the kernels fill.
 COLUMNS = ("area", "volume", "mean_elevation", "max_elevation", "min_elevation", "max_thickness", "mass_residual")
@@ -13,11 +14,23 @@ AREA, VOLUME, MEAN, HIGH, LOW, THICKEST, RESIDUAL = range(len(COLUMNS))
 
 
 @njit(cache=True, nogil=True)
+def measure(thickness: np.ndarray, surface: np.ndarray, pixel_area: float, row: np.ndarray) -> None:
+    """Fill a glacier's row of the table from its ice pixels (pixel,) in m; elevations are NaN where there are none."""
+    n = thickness.size
+    row[AREA] = n * pixel_area
+    if n == 0:
+        row[VOLUME], row[THICKEST] = 0.0, 0.0
+        row[MEAN], row[HIGH], row[LOW] = np.nan, np.nan, np.nan
+        return
+    row[VOLUME], row[MEAN] = total(thickness) * pixel_area, total(surface) / n
+    row[LOW], row[HIGH] = extremes(surface)
+    row[THICKEST] = highest(thickness)
+
+
+@njit(cache=True, nogil=True)
 def drop_bare(
     thickness: np.ndarray,
     surface: np.ndarray,
-    slope: np.ndarray,
-    along: np.ndarray,
     index: np.ndarray,
     start: np.ndarray,
     count: np.ndarray,
@@ -28,8 +41,8 @@ def drop_bare(
 
     Parameters
     ----------
-    thickness, surface, slope, along
-        (pixel,) m, m, degree, m: ice thickness, surface elevation, surface slope, distance along the flowline.
+    thickness, surface
+        (pixel,) m: ice thickness, surface elevation.
     index
         (pixel,) where the pixel stood in the block.
     start, count
@@ -40,31 +53,20 @@ def drop_bare(
         (glacier, column) filled.
     """
     for g in range(start.size):
-        first = start[g]
-        k = first
-        total_h = 0.0
-        total_e = 0.0
-        high, low, thickest = -np.inf, np.inf, 0.0
-        for i in range(first, first + count[g]):
-            h = thickness[i]
-            if h > 0.0:
-                e = surface[i]
-                thickness[k], surface[k], slope[k], along[k], index[k] = h, e, slope[i], along[i], index[i]
+        k = start[g]
+        for i in range(start[g], start[g] + count[g]):
+            if thickness[i] > 0.0:
+                thickness[k], surface[k], index[k] = thickness[i], surface[i], index[i]
                 k += 1
-                total_h += h
-                total_e += e
-                high, low, thickest = max(high, e), min(low, e), max(thickest, h)
-        count[g] = k - first
-        table[g, AREA] = count[g] * pixel_area[g]
-        table[g, VOLUME] = total_h * pixel_area[g]
-        table[g, MEAN] = total_e / count[g] if count[g] else np.nan
-        table[g, HIGH], table[g, LOW], table[g, THICKEST] = high, low, thickest
+        count[g] = k - start[g]
+        measure(thickness[start[g] : k], surface[start[g] : k], pixel_area[g], table[g])
         table[g, RESIDUAL] = 0.0
 
 
 @njit(cache=True, nogil=True)
 def tongue_slopes(
     surface: np.ndarray,
+    index: np.ndarray,
     slope: np.ndarray,
     along: np.ndarray,
     start: np.ndarray,
@@ -79,8 +81,10 @@ def tongue_slopes(
 
     Parameters
     ----------
-    surface, slope, along
-        (pixel,) m, degree, m (NaN off the flowline), ice pixels first in every row.
+    surface, index
+        (pixel,) m, and where the pixel stood in the block; ice pixels first in every row.
+    slope, along
+        (pixel,) degree, m (NaN off the flowline), in the order of the block.
     start, count
         (glacier,) first pixel and number of ice pixels.
     table
@@ -95,13 +99,13 @@ def tongue_slopes(
             continue
         low = table[g, LOW]
         limit = low + TONGUE_FRACTION * (table[g, HIGH] - low)
-        pixels, total = 0, 0.0
+        pixels, angle = 0, 0.0
         points, s1, z1, ss, sz = 0, 0.0, 0.0, 0.0, 0.0
         for i in range(start[g], start[g] + n):
             if surface[i] <= limit:
                 pixels += 1
-                total += slope[i]
-                s = along[i]
+                angle += slope[index[i]]
+                s = along[index[i]]
                 if s == s:  # not NaN: on the flowline
                     z = surface[i] - low
                     points += 1
@@ -113,4 +117,4 @@ def tongue_slopes(
         if points >= 3 and variance > 0.0:
             out[g] = np.degrees(np.arctan(abs((sz - s1 * z1 / points) / variance)))
         else:
-            out[g] = total / pixels
+            out[g] = angle / pixels

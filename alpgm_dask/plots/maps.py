@@ -74,7 +74,7 @@ def plot_remaining_ice(
         ax.set_title(f"{start}: {gone} of {known} glaciers gone, median share {_median(mean)}", fontsize=9)
     axes[0].set_ylabel("latitude (°N)")
     extend = "max" if (share > 1).any() else "neither"
-    fig.colorbar(points, ax=list(axes), label=f"share of initial ice volume in {year}", extend=extend)
+    fig.colorbar(points, ax=list(axes), label=f"share of initial ice volume in {year}", extend=extend, shrink=0.85)
     _size_legend(axes[0], area, scale)
     return fig
 
