@@ -116,7 +116,7 @@ class Catalog:
             found = reader.read()
         except FileNotFoundError as error:
             raise InputError(f"{self.path}: entry {name!r}: nothing at {self.url(name)}") from error
-        if getattr(found, "attrs", {}).get("complete", True) is False:
+        if not getattr(found, "attrs", {}).get("complete", True):
             raise InputError(f"{self.path}: entry {name!r}: the store {self.url(name)} was not finished")
         return found
 

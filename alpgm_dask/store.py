@@ -1,7 +1,7 @@
 """The only module that writes Zarr: prime, region writes, encoding, provenance, ledger of blocks.
 
-A store is primed (metadata, coordinates, the attribute ``complete = False``), filled block by block by whoever made
-the block, and finished (``complete = True``). A store that is not finished is refused by :func:`open_store`, so a
+A store is primed (metadata, coordinates, the attribute ``complete = 0``), filled block by block by whoever made
+the block, and finished (``complete = 1``). A store that is not finished is refused by :func:`open_store`, so a
 half-written one never looks like a result. The ledger is a variable of the store itself, ``block_done``; a block's
 entry is written after its data, each in a chunk of its own.
 """
@@ -9,6 +9,7 @@ entry is written after its data, each in a chunk of its own.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -113,13 +114,13 @@ def prime(template: xr.Dataset, url: str, *, overwrite: bool = False, ledger: Ma
         if the store exists and `overwrite` is false.
     """
     _refuse_existing(url, overwrite)
-    ds = _plain(template).assign_attrs(complete=False)
+    ds = _plain(template).assign_attrs(complete=0)
     encoding = _encoding(ds)
     if ledger:
         ds[LEDGER] = (tuple(ledger), np.zeros(tuple(ledger.values()), dtype="int8"), {"long_name": "1: block written"})
         encoding[LEDGER] = {"chunks": (1,) * len(ledger)}
     ds.to_zarr(str(url), mode="w", zarr_format=3, consolidated=False, compute=False, encoding=encoding)
-    _open_group(str(url), "r+").attrs["primed"] = True
+    _open_group(str(url), "r+").attrs["primed"] = 1
 
 
 def write_block(
@@ -160,7 +161,7 @@ def pending(url: str) -> list[tuple[int, ...]]:
 
 def finish(url: str, attrs: Mapping[str, object] | None = None) -> None:
     """Declare a store finished, after all of its blocks are written."""
-    _open_group(str(url), "r+").attrs.update({**(attrs or {}), "complete": True})
+    _open_group(str(url), "r+").attrs.update({**(attrs or {}), "complete": 1})
     with warnings.catch_warnings():
         # zarr says that consolidated metadata are not in the v3 specification; Xarray reads them, one request for all
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
@@ -170,7 +171,7 @@ def finish(url: str, attrs: Mapping[str, object] | None = None) -> None:
 def write(ds: xr.Dataset, url: str, *, overwrite: bool = False, attrs: Mapping[str, object] | None = None) -> None:
     """Compute a dataset and write it as a finished store (InputError if it exists and `overwrite` is false)."""
     _refuse_existing(url, overwrite)
-    ds = _plain(ds).assign_attrs(complete=False)
+    ds = _plain(ds).assign_attrs(complete=0)
     ds.to_zarr(str(url), mode="w", zarr_format=3, consolidated=False, encoding=_encoding(ds))
     finish(url, attrs)
 
@@ -212,8 +213,6 @@ def digest(settings: object) -> str:
     >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
     True
     """
-    import json
-
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -235,7 +234,10 @@ def code_revision() -> str:
 
 
 def provenance(title: str, **inputs: object) -> dict[str, object]:
-    """Global attributes: CF conventions, what a store was made from, by what, with which versions, when."""
+    """Global attributes: CF conventions, what a store was made from, by what, with which versions, when.
+
+    CF knows text and numbers only: what has structure is JSON.
+    """
     import dask
     import numba
 
@@ -245,13 +247,7 @@ def provenance(title: str, **inputs: object) -> dict[str, object]:
         "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} alpgm_dask {code_revision()}",
         "source": "alpgm_dask",
         "code_revision": code_revision(),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "numba": numba.__version__,
-            "xarray": xr.__version__,
-            "zarr": zarr.__version__,
-            "dask": dask.__version__,
-        },
-        "inputs": inputs,
+        "versions": json.dumps({module.__name__: module.__version__ for module in (np, numba, xr, zarr, dask)}),
+        "python": platform.python_version(),
+        "inputs": json.dumps(inputs, default=str),
     }

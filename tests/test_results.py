@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpgm_dask import results
-from alpgm_dask.schema import FAILURE, STATUS
+from alpgm_dask.schema import FAILURE, STATUS, InputError
 
 OK, VANISHED, FAILED, NOT_RUN = (STATUS.index(word) for word in ("ok", "vanished", "failed", "not_run"))
 
@@ -24,7 +24,7 @@ def make(status=((OK, OK, VANISHED, FAILED),) * 2) -> xr.Dataset:
     decay = np.array([[1.0, 1.0, 1.0], [0.5, 0.25, 0.125]])[:n_members]
     area = start[None, :, None] * decay[:, None, :]
     area[status == VANISHED, -1] = 0.0
-    area[status == FAILED] = np.nan
+    area[status == FAILED, 1:] = np.nan  # it fails in its second year
     area[status == NOT_RUN] = np.nan
     both = ("member", "glacier")
     return xr.Dataset(
@@ -153,3 +153,38 @@ def test_codes_of_a_store_do_not_move(words):
     """Stores of today are read by the package of tomorrow: new words go to the end."""
     first = ("not_run", "ok", "vanished", "failed"), ("none", "no_ice", "ice_not_finite", "no_forcing")
     assert words[:4] in first
+
+
+# -- against inventories ------------------------------------------------------------------------------------
+
+
+def inventories() -> xr.Dataset:
+    """G1, G0 and G2 in another order: 2, 1 and 4 km2 in 2000; in 2003 1, none and 3 are left; and a stranger."""
+    area = np.array([[9.0, 2.0, 1.0], [9.0, 1.0, np.nan], [np.nan, 4.0, 3.0], [7.0, 7.0, 7.0]])
+    ids = np.array(["G1", "G0", "G2", "X"], dtype=object)
+    return xr.Dataset(
+        {"area": (("glacier", "inventory_year"), area * 1e6)},
+        coords={"rgi_id": ("glacier", ids), "inventory_year": [1985, 2000, 2003]},
+    )
+
+
+def test_areas_are_compared_glacier_by_glacier():
+    table = results.against_inventory(make(((OK, OK, VANISHED, OK),)), inventories())
+    assert table.index.tolist() == ["A", "B", "all"]
+    assert table["glaciers"].tolist() == [2, 1, 3]
+    assert table["inventory_start"].tolist() == [3, 4, 7] and table["inventory_end"].tolist() == [1, 3, 4]
+    assert table["simulated_start"].tolist() == [3, 4, 7] and table["simulated_end"].tolist() == [3, 0, 3]
+    np.testing.assert_allclose(table["inventory_change"], [-200 / 3, -25, -300 / 7])
+    np.testing.assert_allclose(table["simulated_change"], [0, -100, -400 / 7])
+    np.testing.assert_allclose(table["difference"], [200 / 3, -75, -100 / 7])
+
+
+def test_a_glacier_that_failed_under_any_member_is_not_compared():
+    table = results.against_inventory(make(((OK, OK, OK, OK), (OK, FAILED, OK, OK))), inventories())
+    assert table["glaciers"].tolist() == [1, 1, 2] and table["inventory_start"].tolist() == [1, 4, 5]
+
+
+def test_inventories_of_other_years_are_refused():
+    ds = make().assign_coords(hydro_year=[2002, 2003, 2004])
+    with pytest.raises(InputError, match=r"inventories: of \[1985, 2000, 2003\]; needed: 2004, and one before 2002"):
+        results.against_inventory(ds, inventories())

@@ -80,7 +80,7 @@ def tongue_slope(glaciers: xr.Dataset) -> xr.DataArray:
     rows = [slice(a, a + n) for a, n in zip(start, count, strict=True)]
     table[:, topography.HIGH] = [surface[r].max() for r in rows]
     table[:, topography.LOW] = [surface[r].min() for r in rows]
-    topography.tongue_slopes(surface, slope, along, start, count, table, out)
+    topography.tongue_slopes(surface, np.arange(surface.size), slope, along, start, count, table, out)
     return xr.DataArray(out, dims="glacier", name="tongue_slope")
 
 
