@@ -10,7 +10,7 @@ The science is ALPGM's (Bolibar et al. 2020, doi:10.5194/tc-14-565-2020). The ho
 - ``delta_h``, ``evolution``: how glaciers thin and retreat, block by block, member by member
 - ``results``, ``plots``: regional totals, tables, pictures
 - ``store``, ``cluster``, ``stages``, ``config``: Zarr, Dask, kept work, run files
-- ``pipeline``, ``ingest``, ``cli``: what ``alpgm`` does
+- ``pipeline``, ``ingest``, ``cli``: what ``alpgm`` does; ``outputs``, ``report``: results on disk, and as text
 - ``kernels``, ``schema``, ``constants``: arrays in and out; words; numbers
 """
 

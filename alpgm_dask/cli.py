@@ -106,14 +106,14 @@ def _config(arguments: argparse.Namespace) -> Any:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from alpgm_dask import pipeline
+    from alpgm_dask import outputs, pipeline, report
 
     config = _config(arguments)
     try:
         folder = pipeline.run(config, resume=arguments.resume, overwrite=arguments.overwrite, force=arguments.force)
-    except pipeline.BlocksFailedError as error:
+    except outputs.BlocksFailedError as error:
         raise WorkFailedError(str(error)) from error
-    print(pipeline.report(folder))
+    print(report.describe(folder))
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -128,11 +128,11 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from alpgm_dask import pipeline
+    from alpgm_dask import report
 
-    print(pipeline.report(arguments.run, draw=True))
+    print(report.describe(arguments.run, draw=True))
     if arguments.inventories:
-        print(f"\n{pipeline.compare(arguments.run, arguments.inventories)}")
+        print(f"\n{report.compare(arguments.run, arguments.inventories)}")
 
 
 def _convert(arguments: argparse.Namespace) -> None:

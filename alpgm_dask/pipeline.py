@@ -5,48 +5,61 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from alpgm_dask import evolution, features, forcing, results, smb, store
-from alpgm_dask.catalog import open_catalog
+from alpgm_dask import evolution, features, forcing, smb, store
 from alpgm_dask.cluster import connect
 from alpgm_dask.config import Config
 from alpgm_dask.constants import KM2
-from alpgm_dask.delta_h import sources
 from alpgm_dask.inputs import Inputs, open_inputs
+from alpgm_dask.outputs import BlocksFailedError, check_results, prime_results, write_blocks
 from alpgm_dask.packing import blocks
-from alpgm_dask.schema import FAILURE, STATUS, InputError, texts
+from alpgm_dask.report import save_figures
+from alpgm_dask.schema import STATUS, InputError, texts
 from alpgm_dask.stages import STAGES, Stages, inputs_fingerprint
 
 Say = Callable[[str], None]
 
+#: The results store in the folder of a run.
+RESULTS = "results.zarr"
 
-@dataclass
+
+@dataclass(frozen=True)
 class Run:
-    """One run under way: its configuration, opened inputs, Dask client, and the stages done so far."""
+    """One run under way: its configuration, opened inputs, stages, their keys, and the Dask client."""
 
     config: Config
     inputs: Inputs
-    client: Any
     stages: Stages
+    keys: dict[str, str]
+    client: Any
 
     @property
     def folder(self) -> Path:
         return Path(self.config.output)
 
-    @property
-    def learned(self) -> bool:
-        return self.config.forcing is not None
 
-    @cached_property
-    def key(self) -> str:
-        """Fingerprint of all inputs."""
-        return self.stages.key(inputs_fingerprint(self.inputs.urls))
+def keys_of(config: Config, inputs: Inputs, stages: Stages) -> dict[str, str]:
+    """Fingerprint of every stage: of its settings, its inputs' data, the stages before it, and the code."""
+    data = inputs_fingerprint(inputs.urls)
+    whole = config.model_dump()
+    if config.forcing is None:
+        upstream: list[Any] = [data]
+    else:
+        climate = whole["forcing"]
+        learned_from = [climate[name] for name in ("kind", "history", "reference_period", "max_distance")]
+        training = stages.key("training", data, whole["smb"]["recipe"], learned_from)
+        model = stages.key("smb", training, whole["smb"])
+        forced = stages.key("forcing", data, whole["glaciers"], whole["period"], whole["smb"]["recipe"], climate)
+        upstream = [training, model, forced]
+    settings = [whole[name] for name in ("glaciers", "period", "smb", "delta_h", "geometry")]
+    evolved = stages.key("evolution", upstream, settings)
+    names = ("training", "smb", "forcing") if config.forcing is not None else ()
+    return {**dict(zip(names, upstream, strict=False)), "evolution": evolved, "figures": stages.key("figures", evolved)}
 
 
 def run(
@@ -81,29 +94,31 @@ def run(
         raise InputError(f"--force: unknown stage {unknown[0]!r}; allowed: {', '.join(STAGES)}")
     inputs = open_inputs(config)
     stages = Stages(Path(config.output), force, say)
+    keys = keys_of(config, inputs, stages)
+    if "evolution" not in force:
+        check_results(str(Path(config.output) / RESULTS), keys["evolution"], resume=resume, overwrite=overwrite)
     n = inputs.glaciers.sizes["glacier"]
     say(f"{config.title}: {n} glaciers in {len(blocks(inputs.glaciers))} blocks, {len(config.years)} years")
     with connect(config.cluster.kind, workers=config.cluster.workers, memory=config.cluster.memory) as client:
         say(f"Dask dashboard: {client.dashboard_link}")
-        one = Run(config, inputs, client, stages)
-        upstream = [one.key]
-        if one.learned:
-            upstream = [fit(one, train(one)), force_glaciers(one)]
-        key = evolve(one, upstream, resume=resume, overwrite=overwrite)
-    draw(one, key)
+        one = Run(config, inputs, stages, keys, client)
+        if config.forcing is not None:
+            train(one)
+            fit(one)
+            force_glaciers(one)
+        evolve(one, resume=resume)
+    draw(one)
     return one.folder
 
 
-def train(one: Run) -> str:
+def train(one: Run) -> None:
     """Stage 1: predictors and topography of the observed glaciers, one row per observed year."""
     product = one.folder / "training.zarr"
-    asked = one.config.forcing
-    key = one.stages.key("training", one.key, one.config.smb.recipe, asked.kind, asked.history, asked.reference_period)
 
     def make() -> str:
         observed, recipe = one.inputs.observations, one.config.smb.recipe
         predictors = observed_predictors(observed, one.inputs.history, one.config)
-        reference = forcing.reference_climatology(predictors, asked.reference_period)
+        reference = forcing.reference_climatology(predictors, one.config.forcing.reference_period)
         table = features.training_table(predictors, reference, observed, observed["smb"], recipe)
         store.write(table, str(product), overwrite=True, attrs=store.provenance("training table", **one.inputs.urls))
         years = table["hydro_year"].values
@@ -111,7 +126,7 @@ def train(one: Run) -> str:
             f"{table.sizes['sample']} observations of {observed.sizes['glacier']} glaciers, {years.min()}-{years.max()}"
         )
 
-    return one.stages.do("training", key, product, make)
+    one.stages.do("training", one.keys["training"], product, make)
 
 
 def observed_predictors(observed: xr.Dataset, history: xr.Dataset, config: Config) -> xr.Dataset:
@@ -119,7 +134,7 @@ def observed_predictors(observed: xr.Dataset, history: xr.Dataset, config: Confi
     limit = config.forcing.max_distance * 1e3
     if config.forcing.kind == "daily":
         points = forcing.nearest_points(
-            observed.assign(mean_elevation=observed["mean_elevation"][:, -1]), history, limit
+            observed.assign(mean_elevation=observed["mean_elevation"].isel(hydro_year=-1)), history, limit
         )
         out = forcing.annual_predictors(history, points["point"], observed["mean_elevation"])
     else:
@@ -134,10 +149,9 @@ def wanted_predictors(predictors: xr.Dataset, config: Config) -> xr.Dataset:
     return predictors.drop_dims("month", errors="ignore")
 
 
-def fit(one: Run, trained: str) -> str:
+def fit(one: Run) -> None:
     """Stage 2: the SMB model, with its card."""
     product = one.folder / "model"
-    key = one.stages.key("smb", trained, one.config.smb.model_dump())
 
     def make() -> str:
         table = store.open_store(str(one.folder / "training.zarr")).load()
@@ -152,15 +166,13 @@ def fit(one: Run, trained: str) -> str:
             f"Lasso, alpha {model.alpha_:.2g}; glaciers left out: r2 {held_out['r2']:.2f}, rmse {held_out['rmse']:.2f}"
         )
 
-    return one.stages.do("smb", key, product, make)
+    one.stages.do("smb", one.keys["smb"], product, make)
 
 
-def force_glaciers(one: Run) -> str:
+def force_glaciers(one: Run) -> None:
     """Stage 3: what the year loop needs of the climate, at every glacier of the run."""
     product = one.folder / "forcing.zarr"
     config, asked = one.config, one.config.forcing
-    settings = [config.glaciers.model_dump(), config.period.model_dump(), config.smb.recipe, asked.model_dump()]
-    key = one.stages.key("forcing", one.key, settings)
 
     def make() -> str:
         glaciers = one.inputs.glaciers.drop_dims("pixel")
@@ -170,10 +182,10 @@ def force_glaciers(one: Run) -> str:
         out = out.chunk(member=1) if "member" in out.dims else out
         out.attrs = {}
         store.write(out, str(product), overwrite=True, attrs=store.provenance("forcing of a run", **one.inputs.urls))
-        far = f"{np.median(distance):.1f} km away, at most {distance.max():.1f}"
+        far = f"{(distance > 0).sum()} not at the glacier itself, the farthest {distance.max():.1f} km away"
         return f"{asked.kind} for {distance.size} glaciers, {far}"
 
-    return one.stages.do("forcing", key, product, make)
+    one.stages.do("forcing", one.keys["forcing"], product, make)
 
 
 def climate_at_glaciers(glaciers: xr.Dataset, inputs: Inputs, config: Config) -> xr.Dataset:
@@ -200,7 +212,7 @@ def balance_source(one: Run) -> tuple[Any, xr.Dataset]:
     """Where the mass balance of the run comes from, and its members."""
     config, years = one.config, np.array(one.config.years)
     alone = xr.Dataset(coords={"member": np.array(["1"], dtype=object)})
-    if not one.learned:
+    if config.forcing is None:
         return evolution.Prescribed(np.broadcast_to(np.asarray(config.smb.prescribed, "float64"), years.shape)), alone
     learned = smb.load_model(one.folder / "model")
     model = evolution.Model(learned.recipe, learned.predict_members, config.forcing.elevation_feedback)
@@ -215,13 +227,9 @@ def balance_source(one: Run) -> tuple[Any, xr.Dataset]:
     return evolution.FromDaily(tuple(p for p in parts if p.sizes["time"]), climate, model, years), members
 
 
-def evolve(one: Run, upstream: list[str], *, resume: bool, overwrite: bool) -> str:
+def evolve(one: Run, *, resume: bool) -> None:
     """Stage 4: every glacier year by year; the workers that make a block write it."""
-    config, product = one.config, one.folder / "results.zarr"
-    settings = [config.glaciers, config.period, config.smb, config.delta_h, config.geometry]
-    key = one.stages.key("evolution", upstream, [s.model_dump() for s in settings])
-    if "evolution" not in one.stages.force:
-        check_results(str(product), key, resume=resume, overwrite=overwrite)
+    config, product = one.config, one.folder / RESULTS
 
     def make() -> str:
         source, members = balance_source(one)
@@ -237,7 +245,7 @@ def evolve(one: Run, upstream: list[str], *, resume: bool, overwrite: bool) -> s
         made = evolution.tasks(glaciers, years, source, n_members=members.sizes["member"], **options)
         if not (resume and store.exists(str(product))):
             template = evolution.assemble(glaciers, years, members, how, made)
-            prime_results(template, str(product), one, key)
+            prime_results(template, str(product), config, one.inputs, one.keys["evolution"])
         failed = write_blocks(one.client, made, glaciers, str(product))
         store.finish(str(product), {"failed_blocks": len(failed)})
         if failed:
@@ -246,154 +254,14 @@ def evolve(one: Run, upstream: list[str], *, resume: bool, overwrite: bool) -> s
         words = {STATUS[code]: int((ok == code).sum()) for code in np.unique(ok)}
         return f"{len(made)} blocks; " + ", ".join(f"{n} {word}" for word, n in words.items())
 
-    return one.stages.do("evolution", key, product, make)
+    one.stages.do("evolution", one.keys["evolution"], product, make)
 
 
-class BlocksFailedError(RuntimeError):
-    """Blocks that failed after all retries; the others are written, and ``--resume`` does these again."""
-
-    def __init__(self, failed: dict[tuple[int, int], str]) -> None:
-        lines = [f"member {m}, block {b}: {why}" for (m, b), why in list(failed.items())[:5]]
-        super().__init__(f"{len(failed)} blocks failed; run again with --resume\n" + "\n".join(lines))
-
-
-def check_results(product: str, key: str, *, resume: bool, overwrite: bool) -> None:
-    """Refuse results that exist and are not those of this run, or are unfinished, unless told what to do.
-
-    Raises
-    ------
-    InputError
-        naming the store and the options.
-    """
-    if not store.exists(product):
-        return
-    attrs = store.attributes(product)
-    if not attrs.get("primed"):
-        store.remove(product)
-        return
-    same = attrs.get("fingerprint") == key
-    finished = bool(attrs.get("complete")) and not attrs.get("failed_blocks")
-    if overwrite and not (same and finished):
-        store.remove(product)
-    elif not same:
-        raise InputError(
-            f"{product}: made from other inputs, settings or code; allowed: --overwrite, or another output"
-        )
-    elif not finished and not resume:
-        raise InputError(f"{product}: the results are not finished; allowed: --resume or --overwrite")
-
-
-def prime_results(template: xr.Dataset, product: str, one: Run, key: str) -> None:
-    """Write everything but what the blocks will fill."""
-    for name in ("ice_thickness", "smb", "smb_spread", "cpdd", "winter_snowfall", "summer_snowfall", "tongue_slope"):
-        if name in template:
-            template[name] = template[name].astype("float32")
-    attributes = [name for name, v in template.variables.items() if v.dims == ("glacier",)]
-    template.update(template[attributes].compute())
-    own, kind = one.inputs.delta_h, one.config.delta_h.fallback
-    template["delta_h_source"] = ("glacier", sources(template["rgi_id"].values, own, kind))
-    template.attrs |= store.provenance(one.config.title, **one.inputs.urls)
-    template.attrs |= {"fingerprint": key, "run": one.config.model_dump_json(), "featureType": "timeSeries"}
-    ledger = {"member": template.sizes["member"], "block": len(blocks(one.inputs.glaciers))}
-    store.prime(template, product, overwrite=True, ledger=ledger)
-
-
-def write_blocks(
-    client: Any, made: dict[tuple[int, int], Any], glaciers: xr.Dataset, product: str
-) -> dict[tuple[int, int], str]:
-    """Make and write the blocks that the ledger lacks, whole members first; what failed for good, and why."""
-    from dask import delayed
-    from distributed import as_completed
-    from tqdm import tqdm
-
-    layout = {block.index: block for block in blocks(glaciers)}
-    futures = {}
-    for member, index in store.pending(product):
-        region = {"member": slice(member, member + 1), **layout[index].region}
-        task = delayed(store.write_block)(made[member, index], product, region, (member, index))
-        futures[client.compute(task, retries=2, priority=-member)] = (member, index)
-    failed = {}
-    for future in tqdm(as_completed(futures), total=len(futures), unit="block", desc="evolution", mininterval=0.5):
-        if future.status == "error":
-            member, index = futures[future]
-            failed[member, index] = f"{type(future.exception()).__name__}: {future.exception()}"
-            mark_failed(product, {"member": slice(member, member + 1), "glacier": layout[index].glaciers})
-        future.release()
-    return failed
-
-
-def mark_failed(product: str, region: dict[str, slice]) -> None:
-    """Say in the results that the glaciers of a block failed with it."""
-    shape = tuple(s.stop - s.start for s in region.values())
-    codes = {"status": STATUS.index("failed"), "failure": FAILURE.index("block_error")}
-    marks = {name: (("member", "glacier"), np.full(shape, code, dtype="int8")) for name, code in codes.items()}
-    store.write_block(xr.Dataset(marks), product, region)
-
-
-def draw(one: Run, evolved: str) -> str:
+def draw(one: Run) -> None:
     """Stage 5: pictures of the results."""
     product = one.folder / "figures"
-    key = one.stages.key("figures", evolved)
 
     def make() -> str:
-        return ", ".join(
-            str(path) for path in save_figures(store.open_store(str(one.folder / "results.zarr")), product)
-        )
+        return ", ".join(str(path) for path in save_figures(store.open_store(str(one.folder / RESULTS)), product))
 
-    return one.stages.do("figures", key, product, make)
-
-
-def save_figures(results: xr.Dataset, folder: Path) -> list[Path]:
-    """Draw the pictures of a run and save them; their paths."""
-    from alpgm_dask import plots
-
-    folder.mkdir(parents=True, exist_ok=True)
-    makers = {"region": plots.plot_region, "remaining_ice": plots.plot_remaining_ice, "smb": plots.plot_smb}
-    return [plots.save(make(results), folder / f"{name}.png") for name, make in makers.items()]
-
-
-def compare(folder: Path, catalog: Path) -> str:
-    """Simulated against observed change of area, as text, by massif.
-
-    Parameters
-    ----------
-    folder
-        of the run.
-    catalog
-        that has an entry ``inventories``.
-
-    Raises
-    ------
-    InputError
-        if there are no finished results, no such entry, or no inventory of the run's years.
-    """
-    found = store.open_store(str(folder / "results.zarr"))
-    table = results.against_inventory(found, open_catalog(catalog).read("inventories"))
-    return "area, km2, and its change, percent\n" + table.to_string(float_format="{:.1f}".format)
-
-
-def report(folder: Path, *, draw: bool = False) -> str:
-    """What came out of a run, as text: a table by massif or subregion, what failed and why, where the pictures are.
-
-    Parameters
-    ----------
-    folder
-        of the run.
-    draw
-        whether pictures are drawn again.
-
-    Raises
-    ------
-    InputError
-        if there are no finished results.
-    """
-    found = store.open_store(str(folder / "results.zarr"))
-    table = results.summary(found)
-    lines = [str(found.attrs.get("title", folder)), "", results.as_text(table), ""]
-    lost = results.failures(found)
-    if len(lost):
-        lines += [f"failed ({len(lost)}):", lost.head(20).to_string(index=False), ""]
-    if found.attrs.get("failed_blocks"):
-        lines += [f"{found.attrs['failed_blocks']} blocks failed; run again with --resume", ""]
-    figures = save_figures(found, folder / "figures") if draw else sorted((folder / "figures").glob("*.png"))
-    return "\n".join([*lines, f"results:  {folder / 'results.zarr'}", *(f"picture:  {path}" for path in figures)])
+    one.stages.do("figures", one.keys["figures"], product, make)

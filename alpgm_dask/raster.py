@@ -167,8 +167,9 @@ def to_raster(ds: xr.Dataset, rgi_id: str, name: str = "ice_thickness") -> xr.Da
     Raises
     ------
     InputError
-        if the glacier is unknown.
+        if the glacier is unknown, or there is no such variable along ``pixel``.
     """
+    _require_pixels(ds, name)
     one = packing.glacier(ds, rgi_id)
     grid = {k: float(one[k]) for k in ("x_origin", "y_origin", "pixel_width", "pixel_height")}
     shape = (int(one["grid_rows"]), int(one["grid_columns"]))
@@ -191,7 +192,17 @@ def to_raster(ds: xr.Dataset, rgi_id: str, name: str = "ice_thickness") -> xr.Da
         y=grid["y_origin"] + (np.arange(shape[0]) + 0.5) * grid["pixel_height"],
     )
     out.attrs = dict(one[name].attrs)
-    return out.rename(name).rio.write_crs(int(one["epsg"]))
+    out = out.rename(name).rio.write_crs(int(one["epsg"]))
+    return out.rio.write_nodata(np.nan) if out.dtype.kind == "f" else out
+
+
+def _require_pixels(ds: xr.Dataset, name: str, *, only: bool = False) -> None:
+    """Refuse a variable that is missing, or not along ``pixel`` (alone, if `only`)."""
+    along = [str(n) for n, v in ds.data_vars.items() if (v.dims == ("pixel",) if only else "pixel" in v.dims)]
+    if name not in along:
+        given = f"has dimensions {ds[name].dims}" if name in ds.variables else "is missing"
+        hint = "; select one of each other dimension with isel first" if only else ""
+        raise InputError(f"variable {name!r} {given}; allowed: {', '.join(sorted(along))}{hint}")
 
 
 def mosaic(ds: xr.Dataset, name: str = "ice_thickness", *, crs: int = 3035, resolution: float = 250.0) -> xr.DataArray:
@@ -212,6 +223,11 @@ def mosaic(ds: xr.Dataset, name: str = "ice_thickness", *, crs: int = 3035, reso
     -------
     DataArray (y, x), NaN where there is no ice.
 
+    Raises
+    ------
+    InputError
+        if there is no such variable along ``pixel`` alone.
+
     Notes
     -----
     A block is painted by one task; the client holds the mosaic, never the pixels.
@@ -220,14 +236,17 @@ def mosaic(ds: xr.Dataset, name: str = "ice_thickness", *, crs: int = 3035, reso
     import dask.array as da
     from pyproj import Transformer
 
+    _require_pixels(ds, name, only=True)
     parts = []
     box = _extent(ds, crs, resolution)
     shape = (round((box[3] - box[1]) / resolution), round((box[2] - box[0]) / resolution))
     for block in packing.blocks(ds):
         part = ds[["epsg", "row_size", "row_start", "x", "y", name]].isel(block.region)
-        painted = dask.delayed(_paint)(part, name, crs, box, resolution, shape, block.pixels.start, Transformer)
-        parts.append(da.from_delayed(painted, (2, *shape), "float64"))
-    total, count = da.stack(parts).sum(axis=0)
+        parts.append(dask.delayed(_paint)(part, name, crs, box, resolution, shape, block.pixels.start, Transformer))
+    while len(parts) > 1:  # two at a time: no worker ever holds more than three of the mosaic
+        pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
+        parts = [dask.delayed(sum)(pair) if len(pair) == 2 else pair[0] for pair in pairs]
+    total, count = da.from_delayed(parts[0], (2, *shape), "float64")
     values = da.where(count > 0, total / da.maximum(count, 1), np.nan)
     coords = {
         "y": box[3] - (np.arange(shape[0]) + 0.5) * resolution,

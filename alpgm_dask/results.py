@@ -12,10 +12,11 @@ from alpgm_dask.schema import FAILURE, STATUS, InputError, texts
 
 
 def group_of(results: xr.Dataset) -> xr.DataArray:
-    """(``glacier``) the massif of each glacier, its RGI subregion where the massif is unknown."""
+    """(``glacier``) the massif of each glacier; its RGI subregion (elsewhere in it, if some have a massif) without."""
     massif = texts(results["massif"]) if "massif" in results else np.full(results.sizes["glacier"], "")
     subregion = texts(results["subregion"]) if "subregion" in results else np.full(massif.size, "all")
-    return xr.DataArray(np.where(massif == "", subregion, massif), dims="glacier", name="group")
+    elsewhere = [f"{name}, elsewhere" for name in subregion] if (massif != "").any() else subregion
+    return xr.DataArray(np.where(massif == "", elsewhere, massif), dims="glacier", name="group")
 
 
 def regional_totals(results: xr.Dataset, by: xr.DataArray | None = None) -> xr.Dataset:
@@ -75,7 +76,7 @@ def summary(results: xr.Dataset) -> pd.DataFrame:
     table = xr.concat([groups, everything], "group")
     low, high = table["volume_end"].min("member"), table["volume_end"].max("member")
     table = table.mean("member").assign(volume_end_low=low, volume_end_high=high)
-    return table.to_dataframe()
+    return table.drop_vars("hydro_year", errors="ignore").to_dataframe()
 
 
 def failures(results: xr.Dataset) -> pd.DataFrame:
@@ -100,6 +101,8 @@ def not_run(results: xr.Dataset) -> int:
 
 def as_text(table: pd.DataFrame) -> str:
     """A :func:`summary` as people read it: change in percent, range of members where there is one."""
+    alone = (table["volume_end_low"] == table["volume_end_high"]).all()
+    of_members = "" if alone else " (mean)"
     shown = pd.DataFrame(
         {
             "glaciers": table["glaciers"].map("{:.0f}".format),
@@ -112,12 +115,12 @@ def as_text(table: pd.DataFrame) -> str:
             "range km3": [
                 f"{a:.3f}..{b:.3f}" for a, b in zip(table["volume_end_low"], table["volume_end_high"], strict=True)
             ],
-            "vanished": table["vanished"].map("{:g}".format),
-            "failed": table["failed"].map("{:g}".format),
+            f"vanished{of_members}": table["vanished"].map("{:g}".format),
+            f"failed{of_members}": table["failed"].map("{:g}".format),
         },
         index=table.index,
     )
-    if (table["volume_end_low"] == table["volume_end_high"]).all():
+    if alone:
         shown = shown.drop(columns="range km3")
     return shown.to_string(index_names=False)
 

@@ -52,7 +52,7 @@ class Stages:
         """Fingerprint of settings and of upstream fingerprints, and of the code."""
         return digest([self._code, *what])
 
-    def do(self, name: str, key: str, product: Path, make: Callable[[], str]) -> str:
+    def do(self, name: str, key: str, product: Path, make: Callable[[], str]) -> None:
         """Do a stage, or skip it if its product is there and was made under the same fingerprint.
 
         Parameters
@@ -65,22 +65,17 @@ class Stages:
             file or folder that the stage makes.
         make
             makes it and returns a line that says what came out.
-
-        Returns
-        -------
-        The key, to be part of the keys downstream.
         """
         number = f"[{STAGES.index(name) + 1}/{len(STAGES)}] {name}"
         if name not in self.force and product.exists() and self.known().get(name) == key:
             self.say(f"{number}: unchanged, skipped")
-            return key
+            return
         began = time.perf_counter()
         self.say(f"{number} ...")
         self.forget(name)
         outcome = make()
         self._remember(name, key)
         self.say(f"{number}: {outcome} ({time.perf_counter() - began:.1f} s)")
-        return key
 
     def forget(self, name: str) -> None:
         """A stage that is being made again is not finished until it is."""

@@ -161,11 +161,20 @@ def pending(url: str) -> list[tuple[int, ...]]:
 
 def finish(url: str, attrs: Mapping[str, object] | None = None) -> None:
     """Declare a store finished, after all of its blocks are written."""
+    _sweep(url)
     _open_group(str(url), "r+").attrs.update({**(attrs or {}), "complete": 1})
     with warnings.catch_warnings():
         # zarr says that consolidated metadata are not in the v3 specification; Xarray reads them, one request for all
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
         zarr.consolidate_metadata(str(url), zarr_format=3)
+
+
+def _sweep(url: str) -> None:
+    """Remove what a writer that was killed left of a chunk: Zarr writes beside the chunk, then renames."""
+    fs, path = fsspec.url_to_fs(str(url))
+    if "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+        for leftover in Path(path).rglob("*.partial"):
+            leftover.unlink()
 
 
 def write(ds: xr.Dataset, url: str, *, overwrite: bool = False, attrs: Mapping[str, object] | None = None) -> None:

@@ -87,10 +87,10 @@ def test_a_run_that_is_not_there(tmp_path, capsys):
 
 
 def test_work_that_fails_is_1_and_an_interrupt_130(folder, capsys, monkeypatch):
-    from alpgm_dask import pipeline
+    from alpgm_dask import outputs, pipeline
 
     def fail(*args, **options):
-        raise pipeline.BlocksFailedError({(0, 1): "ValueError: x"})
+        raise outputs.BlocksFailedError({(0, 1): "ValueError: x"})
 
     monkeypatch.setattr(pipeline, "run", fail)
     assert main(["run", str(folder / "run.toml")]) == 1
@@ -106,7 +106,7 @@ def test_work_that_fails_is_1_and_an_interrupt_130(folder, capsys, monkeypatch):
 
 
 def test_options_of_a_run_reach_the_pipeline(folder, monkeypatch, tmp_path, capsys):
-    from alpgm_dask import pipeline
+    from alpgm_dask import pipeline, report
 
     seen = {}
 
@@ -115,7 +115,7 @@ def test_options_of_a_run_reach_the_pipeline(folder, monkeypatch, tmp_path, caps
         return tmp_path
 
     monkeypatch.setattr(pipeline, "run", record)
-    monkeypatch.setattr(pipeline, "report", lambda folder: "the report")
+    monkeypatch.setattr(report, "describe", lambda folder: "the report")
     arguments = [
         "run",
         str(folder / "run.toml"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from alpgm_dask import InputError, load_config, pipeline, store
+from alpgm_dask import InputError, load_config, outputs, pipeline, report, store
 from alpgm_dask.schema import FAILURE, STATUS
 
 RUN = """
@@ -124,7 +124,7 @@ def test_results_of_other_settings_are_not_touched(done, demo_catalog, members):
 
 
 def test_report_shows_the_table_and_the_pictures(done):
-    text = pipeline.report(done[0].parent / "run")
+    text = report.describe(done[0].parent / "run")
     assert "glaciers" in text and "all " in text and "region.png" in text
     for line in text.splitlines():
         if line.startswith("picture:"):
@@ -175,7 +175,7 @@ def test_a_block_that_fails_is_reported_and_resumed(demo_catalog, members, tmp_p
     good = chunk.read_bytes()
     chunk.write_bytes(b"not a chunk")
     path = run_file(tmp_path / "run", data / "catalog.yaml", end=2016, members=members[:1])
-    with pytest.raises(pipeline.BlocksFailedError, match="member 0, block 3"):
+    with pytest.raises(outputs.BlocksFailedError, match="member 0, block 3"):
         lines_of(load_config(path))
     product = path.parent / "run/results.zarr"
     with xr.open_zarr(product) as results:
@@ -183,7 +183,7 @@ def test_a_block_that_fails_is_reported_and_resumed(demo_catalog, members, tmp_p
         lost = results["failure"].values[0] == FAILURE.index("block_error")
         assert np.flatnonzero(lost).tolist() == list(range(3 * per_block, 4 * per_block))
         assert np.isfinite(results["area"].values[0, ~lost]).all()
-    assert "block_error" in pipeline.report(path.parent / "run")
+    assert "block_error" in report.describe(path.parent / "run")
     chunk.write_bytes(good)
     # the input's bytes are other ones now, so results of the broken one are not continued
     with pytest.raises(InputError, match="made from other inputs"):

@@ -48,12 +48,12 @@ def make(status=((OK, OK, VANISHED, FAILED),) * 2) -> xr.Dataset:
 
 
 def test_group_is_the_massif_or_the_subregion():
-    assert results.group_of(make()).values.tolist() == ["A", "A", "B", "11-01"]
+    assert results.group_of(make()).values.tolist() == ["A", "A", "B", "11-01, elsewhere"]
     assert results.group_of(make().drop_vars("massif")).values.tolist() == ["11-01"] * 4
     assert results.group_of(make().drop_vars(["massif", "subregion"])).values.tolist() == ["all"] * 4
     typed = make()
     typed["massif"] = ("glacier", np.array(["A", "A", "B", ""], dtype=np.dtypes.StringDType()))
-    assert results.group_of(typed).values.tolist() == ["A", "A", "B", "11-01"]
+    assert results.group_of(typed).values.tolist() == ["A", "A", "B", "11-01, elsewhere"]
 
 
 def test_totals_leave_failed_glaciers_out_in_every_year_and_say_how_much_that_is():
@@ -74,9 +74,9 @@ def test_totals_of_groups_add_up():
     ds = make()
     by = results.group_of(ds)
     groups = results.regional_totals(ds, by)
-    assert groups["group"].values.tolist() == ["11-01", "A", "B"]
+    assert groups["group"].values.tolist() == ["11-01, elsewhere", "A", "B"]
     assert (groups["area"].sel(member="a", group="B").values / 1e6).tolist() == [4, 4, 0]
-    assert (groups["area"].sel(group="11-01").values == 0).all()
+    assert (groups["area"].sel(group="11-01, elsewhere").values == 0).all()
     xr.testing.assert_allclose(
         groups.sum("group").transpose(*groups["area"].dims[:0], ...), results.regional_totals(ds)
     )
@@ -107,7 +107,7 @@ def test_totals_are_lazy_and_equal_what_is_computed_at_once():
 
 def test_summary_has_a_row_per_group_and_one_for_all():
     table = results.summary(make().chunk(member=1, glacier=2))
-    assert table.index.tolist() == ["11-01", "A", "B", "all"]
+    assert table.index.tolist() == ["11-01, elsewhere", "A", "B", "all"]
     assert table["glaciers"].tolist() == [1, 2, 1, 4]
     assert table["area_start"].tolist() == [0, 3, 4, 7]
     assert table["area_end"].tolist() == [0, (3 + 0.375) / 2, 0, (3 + 0.375) / 2]

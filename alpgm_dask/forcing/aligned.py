@@ -49,7 +49,8 @@ def align_predictors(
     Returns
     -------
     Dataset: predictors, sensitivity ([``member``,] ``hydro_year``, ``glacier``, ``predictor``), reference
-    (``glacier``, ``predictor``), start_elevation, forcing_distance (``glacier``).
+    (``glacier``, ``predictor``), start_elevation, forcing_distance (``glacier``; m to the farther of the rows taken
+    from history and projection, 0 for its own).
 
     Raises
     ------
@@ -61,11 +62,13 @@ def align_predictors(
     own = history.isel(glacier=matched["row"].values)
     made_for = _elevation_before(own, years[0])
     start = np.where(matched["own_row"], made_for, glaciers["mean_elevation"])
+    distance = matched["forcing_distance"].values
     parts = [_moved(history, matched["row"].values, start, "history")]
     if projection is not None:
         later = projection.isel(hydro_year=projection["hydro_year"].values > history["hydro_year"].values[-1])
-        rows = match_predictors(glaciers, later, max_distance, where="projection")["row"].values
-        parts.append(_moved(later, rows, start, "projection"))
+        rows = match_predictors(glaciers, later, max_distance, where="projection")
+        distance = np.maximum(distance, rows["forcing_distance"].values)
+        parts.append(_moved(later, rows["row"].values, start, "projection"))
         if "member" in later.dims:
             parts[0] = parts[0].expand_dims(member=later["member"])
     if len({part.sizes["predictor"] for part in parts}) > 1:
@@ -74,7 +77,7 @@ def align_predictors(
     out = series.isel(hydro_year=select_years(series["hydro_year"].values, list(years), "forcing"))
     out["reference"] = _climatology(history, matched["row"].values, start - made_for, reference_period)
     out["start_elevation"] = ("glacier", start)
-    out["forcing_distance"] = ("glacier", matched["forcing_distance"].values)
+    out["forcing_distance"] = ("glacier", distance)
     return out.transpose("member", "hydro_year", "glacier", "predictor", missing_dims="ignore")
 
 

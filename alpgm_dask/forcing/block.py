@@ -137,7 +137,8 @@ def block_forcing_spliced(
     whole, left = None, list(years)
     for number, part in enumerate(parts, 1):
         where = f"climate, part {number}"
-        here = [year for year in left if year <= complete_years(part["time"], where)[-1]]
+        last = complete_years(part["time"], where)[-1]
+        here = [year for year in left if year <= last]
         if here:
             forcing = block_forcing_daily(part, point, reference, years=here, where=where)
             whole = forcing if whole is None else _joined(whole, forcing)

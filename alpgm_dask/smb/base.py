@@ -18,6 +18,10 @@ class Regressor:
     _estimator_type = "regressor"
     recipe: str | None
 
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"{type(self).__name__}({settings})"
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The settings the model was made with, by name."""
         return {

@@ -28,7 +28,7 @@ from alpgm_dask.evolution import Prescribed, Settings, assemble, evolve_block, t
 from alpgm_dask.evolution.balance import PrescribedBalance
 from alpgm_dask.evolution.block import State
 from alpgm_dask.evolution.graph import block_arrays
-from alpgm_dask.pipeline import write_blocks
+from alpgm_dask.outputs import write_blocks
 
 YEARS, SMB = np.arange(2004, 2089), np.full(85, -1.0)
 

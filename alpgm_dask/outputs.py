@@ -1,0 +1,96 @@
+"""The results of a run on disk: refused if they are not to be touched, primed, written block by block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from alpgm_dask import store
+from alpgm_dask.config import Config
+from alpgm_dask.delta_h import sources
+from alpgm_dask.inputs import Inputs
+from alpgm_dask.packing import blocks
+from alpgm_dask.schema import FAILURE, STATUS, InputError
+
+
+class BlocksFailedError(RuntimeError):
+    """Blocks that failed after all retries; the others are written, and ``--resume`` does these again."""
+
+    def __init__(self, failed: dict[tuple[int, int], str]) -> None:
+        lines = [f"member {m}, block {b}: {why}" for (m, b), why in list(failed.items())[:5]]
+        super().__init__(f"{len(failed)} blocks failed; run again with --resume\n" + "\n".join(lines))
+
+
+def check_results(product: str, key: str, *, resume: bool, overwrite: bool) -> None:
+    """Refuse results that exist and are not those of this run, or are unfinished, unless told what to do.
+
+    Raises
+    ------
+    InputError
+        naming the store and the options.
+    """
+    if not store.exists(product):
+        return
+    attrs = store.attributes(product)
+    if not attrs.get("primed"):
+        store.remove(product)
+        return
+    same = attrs.get("fingerprint") == key
+    finished = bool(attrs.get("complete")) and not attrs.get("failed_blocks")
+    if overwrite and not (same and finished):
+        store.remove(product)
+    elif not same:
+        raise InputError(
+            f"{product}: made from other inputs, settings or code; allowed: --overwrite, or another output"
+        )
+    elif not finished and not resume:
+        raise InputError(f"{product}: the results are not finished; allowed: --resume or --overwrite")
+
+
+def prime_results(template: xr.Dataset, product: str, config: Config, inputs: Inputs, key: str) -> None:
+    """Write everything but what the blocks will fill."""
+    for name in ("ice_thickness", "smb", "smb_spread", "cpdd", "winter_snowfall", "summer_snowfall", "tongue_slope"):
+        if name in template:
+            template[name] = template[name].astype("float32")
+    attributes = [name for name, v in template.variables.items() if v.dims == ("glacier",)]
+    template.update(template[attributes].compute())
+    own, kind = inputs.delta_h, config.delta_h.fallback
+    template["delta_h_source"] = ("glacier", sources(template["rgi_id"].values, own, kind))
+    template.attrs |= store.provenance(config.title, **inputs.urls)
+    template.attrs |= {"fingerprint": key, "run": config.model_dump_json(), "featureType": "timeSeries"}
+    ledger = {"member": template.sizes["member"], "block": len(blocks(inputs.glaciers))}
+    store.prime(template, product, overwrite=True, ledger=ledger)
+
+
+def write_blocks(
+    client: Any, made: dict[tuple[int, int], Any], glaciers: xr.Dataset, product: str
+) -> dict[tuple[int, int], str]:
+    """Make and write the blocks that the ledger lacks, whole members first; what failed for good, and why."""
+    from dask import delayed
+    from distributed import as_completed
+    from tqdm import tqdm
+
+    layout = {block.index: block for block in blocks(glaciers)}
+    futures = {}
+    for member, index in store.pending(product):
+        region = {"member": slice(member, member + 1), **layout[index].region}
+        task = delayed(store.write_block)(made[member, index], product, region, (member, index))
+        futures[client.compute(task, retries=2, priority=-member)] = (member, index)
+    failed = {}
+    for future in tqdm(as_completed(futures), total=len(futures), unit="block", desc="evolution", mininterval=0.5):
+        if future.status == "error":
+            member, index = futures[future]
+            failed[member, index] = f"{type(future.exception()).__name__}: {future.exception()}"
+            mark_failed(product, {"member": slice(member, member + 1), "glacier": layout[index].glaciers})
+        future.release()
+    return failed
+
+
+def mark_failed(product: str, region: dict[str, slice]) -> None:
+    """Say in the results that the glaciers of a block failed with it."""
+    shape = tuple(s.stop - s.start for s in region.values())
+    codes = {"status": STATUS.index("failed"), "failure": FAILURE.index("block_error")}
+    marks = {name: (("member", "glacier"), np.full(shape, code, dtype="int8")) for name, code in codes.items()}
+    store.write_block(xr.Dataset(marks), product, region)

@@ -1,0 +1,66 @@
+"""A run as people read it: tables, what failed and why, pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from alpgm_dask import results, store
+from alpgm_dask.catalog import open_catalog
+
+
+def describe(folder: Path, *, draw: bool = False) -> str:
+    """What came out of a run, as text: a table by massif or subregion, what failed and why, where the pictures are.
+
+    Parameters
+    ----------
+    folder
+        of the run.
+    draw
+        whether pictures are drawn again.
+
+    Raises
+    ------
+    InputError
+        if there are no finished results.
+    """
+    found = store.open_store(str(folder / "results.zarr"))
+    table = results.summary(found)
+    lines = [str(found.attrs.get("title", folder)), "", results.as_text(table), ""]
+    lost = results.failures(found)
+    if len(lost):
+        lines += [f"failed ({len(lost)}):", lost.head(20).to_string(index=False), ""]
+    if found.attrs.get("failed_blocks"):
+        lines += [f"{found.attrs['failed_blocks']} blocks failed; run again with --resume", ""]
+    figures = save_figures(found, folder / "figures") if draw else sorted((folder / "figures").glob("*.png"))
+    return "\n".join([*lines, f"results:  {folder / 'results.zarr'}", *(f"picture:  {path}" for path in figures)])
+
+
+def compare(folder: Path, catalog: Path) -> str:
+    """Simulated against observed change of area, as text, by massif.
+
+    Parameters
+    ----------
+    folder
+        of the run.
+    catalog
+        that has an entry ``inventories``.
+
+    Raises
+    ------
+    InputError
+        if there are no finished results, no such entry, or no inventory of the run's years.
+    """
+    found = store.open_store(str(folder / "results.zarr"))
+    table = results.against_inventory(found, open_catalog(catalog).read("inventories"))
+    return "area, km2, and its change, percent\n" + table.to_string(float_format="{:.1f}".format, index_names=False)
+
+
+def save_figures(results: xr.Dataset, folder: Path) -> list[Path]:
+    """Draw the pictures of a run and save them; their paths."""
+    from alpgm_dask import plots
+
+    folder.mkdir(parents=True, exist_ok=True)
+    makers = {"region": plots.plot_region, "remaining_ice": plots.plot_remaining_ice, "smb": plots.plot_smb}
+    return [plots.save(make(results), folder / f"{name}.png") for name, make in makers.items()]
