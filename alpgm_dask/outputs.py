@@ -73,11 +73,14 @@ def write_blocks(
     from tqdm import tqdm
 
     layout = {block.index: block for block in blocks(glaciers)}
+    write, pending = delayed(store.write_block), store.pending(product)
     futures = {}
-    for member, index in store.pending(product):
-        region = {"member": slice(member, member + 1), **layout[index].region}
-        task = delayed(store.write_block)(made[member, index], product, region, (member, index))
-        futures[client.compute(task, retries=2, priority=-member)] = (member, index)
+    for member in sorted({member for member, _ in pending}):
+        entries = [entry for entry in pending if entry[0] == member]
+        whole = slice(member, member + 1)
+        tasks = [write(made[e], product, {"member": whole, **layout[e[1]].region}, e) for e in entries]
+        # a graph for each member and not for each block: what blocks share is sent once
+        futures |= dict(zip(client.compute(tasks, retries=2, priority=-member), entries, strict=True))
     failed = {}
     for future in tqdm(as_completed(futures), total=len(futures), unit="block", desc="evolution", mininterval=0.5):
         if future.status == "error":

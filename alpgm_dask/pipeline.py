@@ -182,8 +182,8 @@ def force_glaciers(one: Run) -> None:
         out = out.chunk(member=1) if "member" in out.dims else out
         out.attrs = {}
         store.write(out, str(product), overwrite=True, attrs=store.provenance("forcing of a run", **one.inputs.urls))
-        far = f"{(distance > 0).sum()} not at the glacier itself, the farthest {distance.max():.1f} km away"
-        return f"{asked.kind} for {distance.size} glaciers, {far}"
+        where = "its own rows" if not distance.any() else f"climate from up to {distance.max():.1f} km away"
+        return f"{asked.kind} for {distance.size} glaciers, {where}"
 
     one.stages.do("forcing", one.keys["forcing"], product, make)
 
@@ -216,13 +216,16 @@ def balance_source(one: Run) -> tuple[Any, xr.Dataset]:
         return evolution.Prescribed(np.broadcast_to(np.asarray(config.smb.prescribed, "float64"), years.shape)), alone
     learned = smb.load_model(one.folder / "model")
     model = evolution.Model(learned.recipe, learned.predict_members, config.forcing.elevation_feedback)
-    climate, projection = store.open_store(str(one.folder / "forcing.zarr")), one.inputs.projection
+    climate, projection = store.open_direct(str(one.folder / "forcing.zarr")), one.inputs.projection
     members = alone
     if projection is not None and "member" in projection.dims:
         members = xr.Dataset(coords={k: v for k, v in projection.coords.items() if v.dims == ("member",)}).compute()
     if config.forcing.kind == "predictors":
         return evolution.FromPredictors(climate, model), members
-    given = [part for part in (one.inputs.history, projection) if part is not None]
+    given = [store.open_direct(one.inputs.urls[config.forcing.history])]
+    if projection is not None:
+        later = store.open_direct(one.inputs.urls[config.forcing.projection])
+        given.append(later.sel(member=projection["member"].values) if "member" in later.dims else later)
     parts = [forcing.days_of(part, config.years) for part in given]
     return evolution.FromDaily(tuple(p for p in parts if p.sizes["time"]), climate, model, years), members
 
@@ -240,7 +243,7 @@ def evolve(one: Run, *, resume: bool) -> None:
             clip_to_outline=config.glaciers.clip_to_outline,
             thickness_years=geometry.thickness_years,
         )
-        glaciers, years = one.inputs.glaciers, np.array(config.years)
+        glaciers, years = glaciers_to_evolve(one), np.array(config.years)
         options = {"delta_h": one.inputs.delta_h, "fallback": config.delta_h.fallback, "settings": how}
         made = evolution.tasks(glaciers, years, source, n_members=members.sizes["member"], **options)
         if not (resume and store.exists(str(product))):
@@ -255,6 +258,13 @@ def evolve(one: Run, *, resume: bool) -> None:
         return f"{len(made)} blocks; " + ", ".join(f"{n} {word}" for word, n in words.items())
 
     one.stages.do("evolution", one.keys["evolution"], product, make)
+
+
+def glaciers_to_evolve(one: Run) -> xr.Dataset:
+    """The glaciers of the run as tasks read them: straight from their store if the run takes all of it."""
+    chosen = one.inputs.glaciers
+    everything = store.open_direct(one.inputs.urls[one.config.glaciers.entry])
+    return everything if everything.sizes["glacier"] == chosen.sizes["glacier"] else chosen
 
 
 def draw(one: Run) -> None:

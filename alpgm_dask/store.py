@@ -200,6 +200,17 @@ def open_store(url: str, chunks: Mapping[str, int] | None = None) -> xr.Dataset:
     return xr.open_zarr(str(url), chunks=chunks or {})
 
 
+def open_direct(url: str) -> xr.Dataset:
+    """Open a finished store without Dask: small when it is sent to a worker, and read there when it is loaded.
+
+    What a task is handed, so that it reads its own block: a Dask graph would make a task of each chunk of each
+    variable, and move the chunks between workers.
+    """
+    if not is_complete(url):
+        raise InputError(f"{url}: the store was not finished, or there is none")
+    return xr.open_dataset(str(url), engine="zarr", chunks=None, cache=False)
+
+
 def fingerprint(url: str) -> str:
     """Hash of all bytes under `url` (local) or of names, sizes and entity tags (remote); blank where nothing is."""
     fs, path = fsspec.url_to_fs(str(url))

@@ -71,7 +71,8 @@ def _run(
     years: np.ndarray,
     settings: Settings,
 ) -> xr.Dataset:
-    """Evolve one loaded block (``glacier``, ``pixel``) under one member."""
+    """Evolve one block (``glacier``, ``pixel``) under one member; what is not loaded yet is read here."""
+    block = block.compute(scheduler="synchronous")
     state = State.start(block_arrays(block, functions_for(block, own, kind), settings))
     balance = build(inputs, block, state.mean_elevation.copy())
     out = evolve_block(state, balance, years, settings)

@@ -43,7 +43,7 @@ def load(catalog: str | None, scratch: Path):
 
     opened = open_catalog(catalog or build_demo(scratch / "demo"))
     own = opened.read("delta_h").load() if "delta_h" in opened.names else None
-    return opened.read("glaciers"), own
+    return opened.url("glaciers"), own
 
 
 def kernel_seconds(blocks, mass_conserving: bool) -> tuple[float, int]:
@@ -114,7 +114,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=20, help="plain NumPy does every so manieth glacier")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        glaciers, own = load(arguments.catalog, Path(folder))
+        url, own = load(arguments.catalog, Path(folder))
+        glaciers = store.open_direct(url)
         blocks = []
         for block in packing.blocks(glaciers):
             part = glaciers.isel(block.region).load()
