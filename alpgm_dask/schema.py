@@ -58,7 +58,7 @@ class Variable:
 STATUS = ("not_run", "ok", "vanished", "failed")
 
 #: Why a glacier failed, as a CF flag.
-FAILURE = ("none", "no_ice", "ice_not_finite", "no_forcing", "forcing_not_finite", "smb_not_finite", "block_error")
+FAILURE = ("none", "no_ice", "ice_not_finite", "forcing_not_finite", "smb_not_finite", "block_error")
 
 VARIABLES: dict[str, Variable] = {
     # -- glaciers ------------------------------------------------------------------------------------------
