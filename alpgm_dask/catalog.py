@@ -144,7 +144,7 @@ def open_catalog(path: str | Path, **parameters: str) -> Catalog:
     for name, value in parameters.items():
         if name not in declared:
             raise InputError(f"{path}: unknown parameter {name!r}; allowed: {', '.join(declared) or 'none'}")
-        options = declared[name].get("options")
+        options = declared[name].get("options") if isinstance(declared[name], dict) else None
         if options and value not in options:
             raise InputError(f"{path}: parameter {name!r} is {value!r}; allowed: {', '.join(map(str, options))}")
         if _BARE_CALL.match(str(value)):

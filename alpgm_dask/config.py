@@ -140,6 +140,14 @@ class Cluster(_Section):
             raise ValueError('allowed: "local" or an address such as "tcp://host:8786"')
         return kind
 
+    @model_validator(mode="after")
+    def _of_a_local_cluster(self) -> Cluster:
+        if self.kind != "local" and self.model_fields_set & {"workers", "memory"}:
+            raise ValueError(
+                f'workers and memory are those of a local cluster; leave them out with kind = "{self.kind}"'
+            )
+        return self
+
     @field_validator("memory")
     @classmethod
     def _memory(cls, memory: str) -> str:

@@ -107,6 +107,8 @@ def check_function(
         raise InputError(
             f"{where}: variable 'normalized_elevation': nodes of glacier {rgi_id!r} neither rise nor fall throughout"
         )
+    if not np.isfinite(delta_h).all():
+        raise InputError(f"delta_h: a value of glacier {rgi_id!r} is not finite; allowed: 0 to 1")
     if not ((delta_h >= 0) & (delta_h <= 1)).all():
         low, high = float(np.nanmin(delta_h)), float(np.nanmax(delta_h))
         raise InputError(

@@ -35,7 +35,9 @@ def check_results(product: str, key: str, *, resume: bool, overwrite: bool) -> N
         return
     attrs = store.attributes(product)
     if not attrs.get("primed"):
-        store.remove(product)
+        if not (overwrite or attrs.get("fingerprint")):
+            raise InputError(f"{product}: exists and is no results of a run; allowed: --overwrite, or another output")
+        store.remove(product)  # ours, and cut short before there was anything in it
         return
     same = attrs.get("fingerprint") == key
     finished = bool(attrs.get("complete")) and not attrs.get("failed_blocks")

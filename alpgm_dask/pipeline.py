@@ -20,7 +20,7 @@ from alpgm_dask.outputs import BlocksFailedError, check_results, prime_results, 
 from alpgm_dask.packing import blocks
 from alpgm_dask.report import save_figures
 from alpgm_dask.schema import STATUS, InputError, texts
-from alpgm_dask.stages import STAGES, Stages, inputs_fingerprint
+from alpgm_dask.stages import STAGES, Stages, code_fingerprint, inputs_fingerprint
 
 Say = Callable[[str], None]
 
@@ -58,8 +58,9 @@ def keys_of(config: Config, inputs: Inputs, stages: Stages) -> dict[str, str]:
         upstream = [training, model, forced]
     settings = [whole[name] for name in ("glaciers", "period", "smb", "delta_h", "geometry")]
     evolved = stages.key("evolution", upstream, settings)
+    drawn = stages.key("figures", evolved, code_fingerprint("plots"))
     names = ("training", "smb", "forcing") if config.forcing is not None else ()
-    return {**dict(zip(names, upstream, strict=False)), "evolution": evolved, "figures": stages.key("figures", evolved)}
+    return {**dict(zip(names, upstream, strict=False)), "evolution": evolved, "figures": drawn}
 
 
 def run(
@@ -95,7 +96,9 @@ def run(
     inputs = open_inputs(config)
     stages = Stages(Path(config.output), force, say)
     keys = keys_of(config, inputs, stages)
-    if "evolution" not in force:
+    if "evolution" in force:
+        resume = False  # to do it again is not to go on with what is there
+    else:
         check_results(str(Path(config.output) / RESULTS), keys["evolution"], resume=resume, overwrite=overwrite)
     n = inputs.glaciers.sizes["glacier"]
     say(f"{config.title}: {n} glaciers in {len(blocks(inputs.glaciers))} blocks, {len(config.years)} years")
@@ -182,15 +185,28 @@ def force_glaciers(one: Run) -> None:
         out = out.chunk(member=1) if "member" in out.dims else out
         out.attrs = {}
         store.write(out, str(product), overwrite=True, attrs=store.provenance("forcing of a run", **one.inputs.urls))
+        step = handover(store.open_store(str(product)))
         where = "its own rows" if not distance.any() else f"climate from up to {distance.max():.1f} km away"
-        return f"{asked.kind} for {distance.size} glaciers, {where}"
+        return f"{asked.kind} for {distance.size} glaciers, {where}{step}"
 
     one.stages.do("forcing", one.keys["forcing"], product, make)
+
+
+def handover(climate: xr.Dataset) -> str:
+    """How much the projection's first ten years differ from the history's last ten, in words; nothing without one."""
+    if "handover_step" not in climate:
+        return ""
+    low, middle, high = climate["handover_step"].isel(predictor=0).quantile([0.05, 0.5, 0.95]).values
+    spread = f"5-95 %: {low:+.0f} to {high:+.0f}"
+    return f"; degree-days step by {middle:+.0f} K day where the projection takes over ({spread})"
 
 
 def climate_at_glaciers(glaciers: xr.Dataset, inputs: Inputs, config: Config) -> xr.Dataset:
     """Predictors (kind predictors), or climate point and reference climatology (kind daily), lazily."""
     asked = config.forcing
+    if config.glaciers.clip_to_outline:
+        clipped = evolution.clipped_elevation(inputs.glaciers).compute()
+        glaciers = glaciers.assign(mean_elevation=clipped.fillna(glaciers["mean_elevation"]))
     if asked.kind == "predictors":
         return forcing.align_predictors(
             glaciers,

@@ -93,6 +93,8 @@ VARIABLES: dict[str, Variable] = {
     # -- topography ----------------------------------------------------------------------------------------
     "area": Variable("m2", "glacier area"),
     "volume": Variable("m3", "ice volume"),
+    "initial_area": Variable("m2", "glacier area before the first year"),
+    "initial_volume": Variable("m3", "ice volume before the first year"),
     "mean_elevation": Variable("m", "mean elevation of the glacier's surface"),
     "max_elevation": Variable("m", "highest elevation of the glacier's surface"),
     "tongue_slope": Variable("degree", "slope of the lowermost 20 % of the elevation range"),

@@ -15,10 +15,16 @@ from alpgm_dask.store import digest, fingerprint
 STAGES = ("training", "smb", "forcing", "evolution", "figures")
 
 
-def code_fingerprint() -> str:
-    """Hash of the source of this package: other code may mean other numbers."""
+#: Parts of the package that no number of a run goes through.
+_NOT_IN_NUMBERS = ("plots", "convert", "demo", "cli.py", "report.py", "ingest.py")
+
+
+def code_fingerprint(part: str = "") -> str:
+    """Hash of the source that makes the numbers of a run, or of one part of the package: other code, other results."""
     here = Path(__file__).parent
-    return digest({str(p.relative_to(here)): p.read_text() for p in sorted(here.rglob("*.py"))})
+    names = {p.relative_to(here): p for p in sorted((here / part).rglob("*.py"))}
+    kept = {str(n): p.read_text() for n, p in names.items() if part or n.parts[0] not in _NOT_IN_NUMBERS}
+    return digest(kept)
 
 
 @dataclass

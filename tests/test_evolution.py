@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_geometry import assert_equals_oracle
 
 from alpgm_dask import InputError, evolve, evolve_geometry, packing, raster
-from alpgm_dask.evolution import FromPredictors, Model, Prescribed, Settings, tasks
+from alpgm_dask.evolution import FromPredictors, Model, Prescribed, Settings, clipped_elevation, tasks
 from alpgm_dask.schema import FAILURE, STATUS
 
 NODES = np.linspace(1.0, 0.0, 11)
@@ -298,3 +298,17 @@ def test_bad_years_are_refused():
         tasks(glaciers, YEARS, Prescribed(np.zeros(30)), settings=Settings(thickness_years=(1999,)))
     with pytest.raises(InputError, match="fallback 'nonsense' is unknown"):
         evolve(glaciers, YEARS, Prescribed(np.zeros(30)), fallback="nonsense").compute()
+
+
+def test_clipped_elevation_is_that_of_the_ice_inside():
+    glaciers = made_region(n=5)
+    inside = (glaciers["surface_elevation"].values > 2600).astype("int8")
+    glaciers["inside_outline"] = ("pixel", inside)
+    glaciers = glaciers.chunk(pixel=int(glaciers.attrs["block_pixels"]))
+    with dask.config.set(scheduler=refuse):
+        lazy = clipped_elevation(glaciers)
+    for i, rgi_id in enumerate(glaciers["rgi_id"].values):
+        one = packing.glacier(glaciers, rgi_id)
+        surface = one["surface_elevation"].values.astype("float64")
+        expected = surface[surface > 2600].mean() if (surface > 2600).any() else np.nan
+        np.testing.assert_allclose(lazy.values[i], expected)

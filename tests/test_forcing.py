@@ -454,3 +454,21 @@ def test_parts_of_other_calendars_follow_one_another():
     with pytest.raises(InputError, match="no part covers the hydrological years from 2007 on"):
         forcing.block_forcing_spliced([past, future], point, reference, range(2002, 2010))
     assert forcing.days_of(past, [2002]).sizes["time"] == 365
+
+
+def test_parts_of_calendar_years_follow_one_another():
+    """Files end on 31 December: the three months that are left of a part are no year of its own."""
+    long = make_climate(n_years=6, start="2000-10-01", seed=3)
+    past = long.sel(time=slice(None, "2003-12-31"))
+    future = long.sel(time=slice("2003-01-01", None))
+    point, height = xr.DataArray([0, 2], dims="glacier"), np.array([2600.0, 2900.0])
+    reference = forcing.reference_climatology(
+        forcing.annual_predictors(long, point, xr.DataArray(height, dims="glacier")), (2001, 2003)
+    )
+    assert forcing.days_of(past, [2004, 2005]).sizes["time"] == 0
+    assert str(forcing.days_of(past, [2003, 2004]).time.values[-1])[:10] == "2003-09-30"
+    whole = forcing.block_forcing_daily(long, point, reference, years=[2003, 2004, 2005])
+    for parts in ([past, future], [past.isel(time=slice(-92, None)), long]):
+        spliced = forcing.block_forcing_spliced(parts, point, reference, [2003, 2004, 2005])
+        for k in range(3):
+            np.testing.assert_array_equal(spliced.predictors(k, height), whole.predictors(k, height))

@@ -153,6 +153,8 @@ def test_glacier_vanishes_and_says_what_it_could_not_give():
         ({"ice_thickness": [0.0, 0.0]}, "no ice"),
         ({"surface_elevation": [1.0]}, "surface_elevation: shape"),
         ({"smb": [-1.0, np.nan]}, "smb: not finite in year 2"),
+        ({"smb": []}, "smb: empty"),
+        ({"delta_h": [0.0, np.nan]}, "not finite; allowed: 0 to 1"),
         ({"delta_h": [0.0, 1.5]}, "allowed: 0 to 1"),
         ({"normalized_elevation": [0.0, 1.0, 0.5], "delta_h": [0.0, 1.0, 1.0]}, "neither rise nor fall"),
         ({"pixel_area": 0.0}, "pixel_area"),
@@ -205,3 +207,8 @@ def test_tongue_slope_from_pixels_where_there_is_no_flowline():
     slope = np.array([10.0, 20.0, 30.0, 80.0, 80.0])
     assert tongue(e, slope, np.full(5, np.nan)) == pytest.approx(20.0)
     assert tongue(e, slope, np.array([5.0, 4.0, np.nan, np.nan, np.nan])) == pytest.approx(20.0)
+
+
+def test_elevation_off_the_ice_may_be_missing():
+    got = evolve_geometry([10.0, 20.0, 0.0], [2500.0, 2600.0, np.nan], [-0.85], [0.0, 1.0], [1.0, 1.0], 100.0)
+    assert got["ice_thickness"].values.tolist() == [9.0, 19.0, 0.0]

@@ -205,3 +205,32 @@ def test_prescribed_mass_balance_needs_no_climate(demo_catalog, tmp_path):
         np.testing.assert_allclose(results["smb"].values[0, 0], [-1.0, 0.0, -2.0])
         assert set(results["massif"].values) == {"Haute Dorane"}
         assert results["cpdd"].isnull().all()
+
+
+def test_resume_and_force_do_not_keep_what_is_there(done):
+    path = done[0]
+    other = path.parent / "forced.toml"
+    other.write_text(path.read_text().replace("[geometry]", "[geometry]\nflat_below_area = 0.0"))
+    before = files_of(path.parent / "run/results.zarr")
+    lines_of(load_config(other), resume=True, force=["evolution"])
+    assert files_of(path.parent / "run/results.zarr") != before
+    lines_of(load_config(path), overwrite=True)
+    assert files_of(path.parent / "run/results.zarr") == before
+
+
+def test_a_store_that_is_not_ours_is_not_touched(demo_catalog, members, tmp_path):
+    path = run_file(tmp_path, demo_catalog, members=members[:1])
+    foreign = tmp_path / "run/results.zarr"
+    xr.Dataset({"precious": ("x", [1.0])}).to_zarr(foreign)
+    with pytest.raises(InputError, match="exists and is no results of a run"):
+        lines_of(load_config(path))
+    assert float(xr.open_zarr(foreign)["precious"][0]) == 1.0
+
+
+def test_a_run_of_one_year(demo_catalog, tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(
+        f'title = "t"\ncatalog = "{demo_catalog}"\noutput = "run"\n[period]\nstart = 2016\nend = 2016\n'
+        '[glaciers]\nmassifs = ["Haute Dorane"]\n[smb]\nmodel = "prescribed"\nprescribed = -1.0\n'
+    )
+    assert any("figures" in line for line in lines_of(load_config(path)))

@@ -158,7 +158,7 @@ def weather(
 
 
 def _days(period: tuple[str, str]) -> np.ndarray:
-    return np.arange(np.datetime64(period[0]), np.datetime64(period[1]) + 1)
+    return np.arange(np.datetime64(period[0]), np.datetime64(period[1]) + np.timedelta64(1, "D"))
 
 
 def _levels(place: xr.Dataset) -> int:

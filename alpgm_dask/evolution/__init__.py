@@ -7,7 +7,7 @@ evolves one glacier given as arrays.
 
 from alpgm_dask.evolution.balance import FromDaily, FromPredictors, Model, Prescribed
 from alpgm_dask.evolution.block import Settings, evolve_block
-from alpgm_dask.evolution.graph import assemble, evolve, tasks
+from alpgm_dask.evolution.graph import assemble, clipped_elevation, evolve, tasks
 from alpgm_dask.evolution.single import evolve_geometry
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Prescribed",
     "Settings",
     "assemble",
+    "clipped_elevation",
     "evolve",
     "evolve_block",
     "evolve_geometry",

@@ -152,8 +152,9 @@ class State:
 
 
 def _not_finite(block: BlockArrays) -> np.ndarray:
-    """(glacier,) whether a pixel of the glacier has a thickness or elevation that is no number."""
-    bad = ~(np.isfinite(block.ice_thickness) & np.isfinite(block.surface_elevation))
+    """(glacier,) whether a pixel of the glacier has a thickness, or an ice pixel an elevation, that is no number."""
+    ice = block.ice_thickness > 0
+    bad = ~np.isfinite(block.ice_thickness) | (ice & ~np.isfinite(block.surface_elevation))
     before = np.concatenate([[0], np.cumsum(bad)])
     return before[block.row_start + block.row_size] > before[block.row_start]
 

@@ -147,6 +147,25 @@ def _check_years(years: np.ndarray, settings: Settings) -> None:
         raise InputError(f"thickness_years: {missing}; allowed: years of the run, {years[0]} to {years[-1]}")
 
 
+def clipped_elevation(glaciers: xr.Dataset) -> xr.DataArray:
+    """(``glacier``) mean elevation in m of the ice inside the inventory outline, NaN where there is none; lazy."""
+    names = ["row_start", "row_size", "ice_thickness", "surface_elevation", "inside_outline"]
+    parts = []
+    for block in packing.blocks(glaciers):
+        mean = dask.delayed(_mean_inside)(glaciers[names].isel(block.region))
+        parts.append(da.from_delayed(mean, (block.glaciers.stop - block.glaciers.start,), "float64"))
+    return xr.DataArray(da.concatenate(parts), dims="glacier", name="mean_elevation")
+
+
+def _mean_inside(block: xr.Dataset) -> np.ndarray:
+    block = block.compute(scheduler="synchronous")
+    inside = (block["ice_thickness"].values > 0) & (block["inside_outline"].values > 0)
+    surface = block["surface_elevation"].values.astype("float64")
+    start = block["row_start"].values - int(block["row_start"].values[0])
+    rows = [slice(a, a + n) for a, n in zip(start, block["row_size"].values, strict=True)]
+    return np.array([surface[r][inside[r]].mean() if inside[r].any() else np.nan for r in rows])
+
+
 #: Attributes of a glacier that results carry, so that they can be read without another store.
 _CARRIED = (
     "rgi_id",

@@ -32,7 +32,7 @@ def evolve_geometry(
     Parameters
     ----------
     ice_thickness
-        (pixel,) m; pixels without ice take no part.
+        (pixel,) m; pixels of 0 or less have no ice and take no part.
     surface_elevation
         (pixel,) m.
     smb
@@ -110,6 +110,8 @@ def _check(h, e, smb, nodes, values, pixel_area) -> None:
         raise InputError("ice_thickness, surface_elevation: not finite inside ice")
     if not (h > 0).any():
         raise InputError(f"ice_thickness: at most {h.max() if h.size else 0:g} m: there is no ice")
+    if smb.size == 0:
+        raise InputError("smb: empty; allowed: one value or more")
     if not np.isfinite(smb).all():
         raise InputError(f"smb: not finite in year {int(np.flatnonzero(~np.isfinite(smb))[0]) + 1}")
     if not pixel_area > 0:

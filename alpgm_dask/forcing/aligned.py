@@ -50,7 +50,13 @@ def align_predictors(
     -------
     Dataset: predictors, sensitivity ([``member``,] ``hydro_year``, ``glacier``, ``predictor``), reference
     (``glacier``, ``predictor``), start_elevation, forcing_distance (``glacier``; m to the farther of the rows taken
-    from history and projection, 0 for its own).
+    from history and projection, 0 for its own); with a projection also handover_step (``glacier``, ``predictor``): by
+    how much its first ten years differ from the history's last ten.
+
+    Notes
+    -----
+    Anomalies of a projection are taken from the history's climatology: where the two sources disagree at a glacier,
+    the disagreement counts as climate change. `handover_step` shows it; nothing here corrects it.
 
     Raises
     ------
@@ -73,9 +79,11 @@ def align_predictors(
             parts[0] = parts[0].expand_dims(member=later["member"])
     if len({part.sizes["predictor"] for part in parts}) > 1:
         raise InputError("projection: monthly predictors must be in history and projection, or in neither")
+    steps = {"handover_step": _handover(*parts)} if len(parts) > 1 else {}
     series = xr.concat(parts, "hydro_year", coords="minimal", compat="override", join="exact")
     out = series.isel(hydro_year=select_years(series["hydro_year"].values, list(years), "forcing"))
     out["reference"] = _climatology(history, matched["row"].values, start - made_for, reference_period)
+    out = out.assign(steps)
     out["start_elevation"] = ("glacier", start)
     out["forcing_distance"] = ("glacier", distance)
     return out.transpose("member", "hydro_year", "glacier", "predictor", missing_dims="ignore")
@@ -87,6 +95,16 @@ def _climatology(history: xr.Dataset, row: np.ndarray, rise: np.ndarray, period:
     slope = predictor_array(reference_climatology(elevation_sensitivity(history), period)).isel(glacier=row)
     out = mean + slope * xr.DataArray(rise, dims="glacier")
     return out.drop_vars([name for name, c in out.coords.items() if c.dims == ("glacier",)])
+
+
+def _handover(history: xr.Dataset, projection: xr.Dataset, years: int = 10) -> xr.DataArray:
+    """(``glacier``, ``predictor``) mean of the projection's first years less that of the history's last ones.
+
+    At one elevation: what is left is climate change in a decade, and whatever the two sources disagree about.
+    """
+    before = history["predictors"].isel(hydro_year=slice(-years, None)).mean("hydro_year")
+    step = projection["predictors"].isel(hydro_year=slice(0, years)).mean("hydro_year") - before
+    return step.mean("member") if "member" in step.dims else step
 
 
 def _elevation_before(predictors: xr.Dataset, year: int) -> np.ndarray:

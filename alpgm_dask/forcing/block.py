@@ -10,7 +10,7 @@ import xarray as xr
 
 from alpgm_dask import schema
 from alpgm_dask.constants import LAPSE_RATE, MELTING_POINT
-from alpgm_dask.forcing.calendar import complete_years, hydro_month, hydro_year, select_years
+from alpgm_dask.forcing.calendar import complete_years, hydro_month, hydro_year, select_years, whole_years
 from alpgm_dask.forcing.checks import check_climate, check_points
 from alpgm_dask.forcing.predictors import predictor_array
 from alpgm_dask.kernels.climate import hydro_year_predictors
@@ -137,8 +137,8 @@ def block_forcing_spliced(
     whole, left = None, list(years)
     for number, part in enumerate(parts, 1):
         where = f"climate, part {number}"
-        last = complete_years(part["time"], where)[-1]
-        here = [year for year in left if year <= last]
+        whole_here = whole_years(part["time"])
+        here = [year for year in left if whole_here.size and year <= whole_here[-1]]
         if here:
             forcing = block_forcing_daily(part, point, reference, years=here, where=where)
             whole = forcing if whole is None else _joined(whole, forcing)

@@ -29,9 +29,13 @@ def hydro_month(time: xr.DataArray) -> xr.DataArray:
 
 
 def days_of(climate: xr.Dataset, years: Sequence[int]) -> xr.Dataset:
-    """The days of `climate` (``time``) that fall into the hydrological years from the first to the last; lazy."""
+    """The days of `climate` (``time``) in those of the consecutive years that it has whole; lazy, maybe no day."""
+    whole = whole_years(climate["time"])
+    here = whole[(whole >= years[0]) & (whole <= years[-1])]
+    if not here.size:
+        return climate.isel(time=slice(0, 0))
     label = hydro_year(climate["time"]).values
-    return climate.isel(time=slice(*np.searchsorted(label, [years[0], years[-1] + 1])))
+    return climate.isel(time=slice(*np.searchsorted(label, [here[0], here[-1] + 1])))
 
 
 def check_days(time: xr.DataArray, where: str) -> None:
@@ -49,16 +53,24 @@ def check_days(time: xr.DataArray, where: str) -> None:
         )
 
 
-def complete_years(time: xr.DataArray, where: str) -> np.ndarray:
-    """Hydrological years of which every day is there, given that days are consecutive."""
+def whole_years(time: xr.DataArray) -> np.ndarray:
+    """Hydrological years of which every day is there, given that days are consecutive; none, if there is none."""
+    if not time.size:
+        return np.arange(0)
     ends = hydro_year(time[[0, -1]]).values
     month, day = time[[0, -1]].dt.month.values, time[[0, -1]].dt.day.values
     first = ends[0] + ((month[0], day[0]) != (HYDRO_YEAR_START_MONTH, 1))
     last = ends[1] - ((month[1], day[1]) != (HYDRO_YEAR_START_MONTH - 1, 30))
-    if last < first:
-        span = f"{time.values[0]} to {time.values[-1]}"
-        raise schema.InputError(f"{where}: variable 'time' covers {span}; allowed: at least one hydrological year")
     return np.arange(first, last + 1)
+
+
+def complete_years(time: xr.DataArray, where: str) -> np.ndarray:
+    """As :func:`whole_years`; refused if there is none (InputError)."""
+    years = whole_years(time)
+    if not years.size:
+        span = f"{time.values[0]} to {time.values[-1]}" if time.size else "nothing"
+        raise schema.InputError(f"{where}: variable 'time' covers {span}; allowed: at least one hydrological year")
+    return years
 
 
 def select_years(available: np.ndarray, wanted: Sequence[int] | None, where: str) -> slice:

@@ -84,7 +84,8 @@ def tongue_slopes(
     surface, index
         (pixel,) m, and where the pixel stood in the block; ice pixels first in every row.
     slope, along
-        (pixel,) degree, m (NaN off the flowline), in the order of the block.
+        (pixel,) degree, m (NaN off the flowline), in the order of the block: of the surface at the start, they do not
+        change.
     start, count
         (glacier,) first pixel and number of ice pixels.
     table

@@ -51,9 +51,10 @@ def regional_balance(results: xr.Dataset) -> xr.Dataset:
     Dataset (``member``, ``hydro_year``): smb, smb_spread (where the results have it); NaN where no ice is left.
     """
     lived = lived_through(results)
-    before = results["area"].shift(hydro_year=1)
-    first = results["hydro_year"] == results["hydro_year"][0]
-    weight = xr.where(first, results["initial_area"], before).where(lived & results["smb"].notnull(), 0.0)
+    start = results["initial_area"].expand_dims(hydro_year=[int(results["hydro_year"][0])], axis=-1)
+    ends = results["area"].isel(hydro_year=slice(None, -1)).assign_coords(hydro_year=results["hydro_year"].values[1:])
+    before = xr.concat([start, ends], "hydro_year", coords="minimal", compat="override")
+    weight = before.where(lived & results["smb"].notnull(), 0.0)
     total = weight.sum("glacier")
     names = [name for name in ("smb", "smb_spread") if name in results]
     sums = (results[names].fillna(0.0) * weight).sum("glacier")
