@@ -20,12 +20,9 @@ from alpgm_dask.outputs import BlocksFailedError, check_results, prime_results, 
 from alpgm_dask.packing import blocks
 from alpgm_dask.report import save_figures
 from alpgm_dask.schema import STATUS, InputError, texts
-from alpgm_dask.stages import STAGES, Stages, code_fingerprint, inputs_fingerprint
+from alpgm_dask.stages import RESULTS, STAGES, Stages, code_fingerprint, inputs_fingerprint
 
 Say = Callable[[str], None]
-
-#: The results store in the folder of a run.
-RESULTS = "results.zarr"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import xarray as xr
 
 from alpgm_dask import results, store
 from alpgm_dask.catalog import open_catalog
+from alpgm_dask.stages import RESULTS
 
 
 def describe(folder: Path, *, draw: bool = False) -> str:
@@ -25,7 +26,7 @@ def describe(folder: Path, *, draw: bool = False) -> str:
     InputError
         if there are no finished results.
     """
-    found = store.open_store(str(folder / "results.zarr"))
+    found = store.open_store(str(folder / RESULTS))
     table = results.summary(found)
     lines = [str(found.attrs.get("title", folder)), "", results.as_text(table), ""]
     lost = results.failures(found)
@@ -52,7 +53,7 @@ def compare(folder: Path, catalog: Path) -> str:
     InputError
         if there are no finished results, no such entry, or no inventory of the run's years.
     """
-    found = store.open_store(str(folder / "results.zarr"))
+    found = store.open_store(str(folder / RESULTS))
     table = results.against_inventory(found, open_catalog(catalog).read("inventories"))
     return "area, km2, and its change, percent\n" + table.to_string(float_format="{:.1f}".format, index_names=False)
 

@@ -14,6 +14,8 @@ from alpgm_dask.store import digest, fingerprint
 #: Stages of a run, in their order.
 STAGES = ("training", "smb", "forcing", "evolution", "figures")
 
+#: The results store in the folder of a run.
+RESULTS = "results.zarr"
 
 #: Parts of the package that no number of a run goes through.
 _NOT_IN_NUMBERS = ("plots", "convert", "demo", "cli.py", "report.py", "ingest.py")

@@ -32,6 +32,10 @@ def _open_group(url: str, mode: str) -> zarr.Group:
     return zarr.open_group(url, mode=mode, zarr_format=3)
 
 
+def _is_local(fs: fsspec.AbstractFileSystem) -> bool:
+    return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+
+
 def exists(url: str) -> bool:
     """Whether there is a Zarr store at `url`, finished or not."""
     fs, path = fsspec.url_to_fs(str(url))
@@ -172,7 +176,7 @@ def finish(url: str, attrs: Mapping[str, object] | None = None) -> None:
 def _sweep(url: str) -> None:
     """Remove what a writer that was killed left of a chunk: Zarr writes beside the chunk, then renames."""
     fs, path = fsspec.url_to_fs(str(url))
-    if "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+    if _is_local(fs):
         for leftover in Path(path).rglob("*.partial"):
             leftover.unlink()
 
@@ -215,7 +219,7 @@ def fingerprint(url: str) -> str:
     """Hash of all bytes under `url` (local) or of names, sizes and entity tags (remote); blank where nothing is."""
     fs, path = fsspec.url_to_fs(str(url))
     digest = hashlib.blake2b(digest_size=16)
-    local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+    local = _is_local(fs)
     found = {path: fs.info(path)} if fs.isfile(path) else fs.find(path, detail=True)
     for name, info in sorted(found.items()):
         data = Path(name).read_bytes() if local else str(info.get("ETag", info.get("mtime", ""))).encode()

@@ -17,25 +17,22 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = Path(alpgm_dask.__file__).parent
 RUN_FILES = sorted((HERE.parent / "catalogs").glob("*.toml"))
 
-PRESCRIBED = """
+HEAD = """
 title = "test"
 catalog = "data/catalog.yaml"
 output = "run"
 [period]
 start = 2004
 end = 2006
+"""
+
+PRESCRIBED = f"""{HEAD}
 [smb]
 model = "prescribed"
 prescribed = -1.0
 """
 
-LEARNED = """
-title = "test"
-catalog = "data/catalog.yaml"
-output = "run"
-[period]
-start = 2004
-end = 2006
+LEARNED = f"""{HEAD}
 [forcing]
 kind = "daily"
 history = "climate"

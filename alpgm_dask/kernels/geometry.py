@@ -45,14 +45,14 @@ def _weights(surface, high, low, nodes, values, n_nodes, place, out):
 
 
 @njit(cache=True, nogil=True)
-def _loss_per_weight(thickness, weights, request, total, thin):
+def _loss_per_weight(thickness, weights, request, weight, thin):
     """The loss f at weight 1 for which ``sum(min(h, f w))`` is the request; and the weight that can still give.
 
     The sum is concave, rising and piecewise linear in f: Newton's method from the left meets the root in finitely many
     steps, each of which empties at least one more pixel. Only pixels that could be emptied by twice the first guess
     (`thin`, scratch) are looked at again, until a step goes beyond that.
     """
-    loss = request / total
+    loss = request / weight
     while True:
         reach = 2.0 * loss
         n_thin, thick_weight = 0, 0.0

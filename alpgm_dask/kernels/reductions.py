@@ -30,25 +30,6 @@ def total(a: np.ndarray) -> float:
 
 
 @njit(cache=True, nogil=True)
-def highest(a: np.ndarray) -> float:
-    """Largest of `a`, which must not be empty nor hold NaN.
-
-    >>> highest(np.array([1.0, 7.0, 3.0, 4.0, 5.0]))
-    7.0
-    """
-    m0, m1, m2, m3 = a[0], a[0], a[0], a[0]
-    whole = a.size - a.size % 4
-    for i in range(0, whole, 4):
-        m0 = a[i] if a[i] > m0 else m0
-        m1 = a[i + 1] if a[i + 1] > m1 else m1
-        m2 = a[i + 2] if a[i + 2] > m2 else m2
-        m3 = a[i + 3] if a[i + 3] > m3 else m3
-    for i in range(whole, a.size):
-        m0 = a[i] if a[i] > m0 else m0
-    return max(max(m0, m1), max(m2, m3))
-
-
-@njit(cache=True, nogil=True)
 def extremes(a: np.ndarray) -> tuple[float, float]:
     """Smallest and largest of `a`, which must not be empty nor hold NaN.
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from alpgm_dask.constants import TONGUE_FRACTION
-from alpgm_dask.kernels.reductions import extremes, highest, total
+from alpgm_dask.kernels.reductions import extremes, total
 
 #: Columns of the per-glacier table that the kernels fill.
 COLUMNS = ("area", "volume", "mean_elevation", "max_elevation", "min_elevation", "max_thickness", "mass_residual")
@@ -24,7 +24,7 @@ def measure(thickness: np.ndarray, surface: np.ndarray, pixel_area: float, row: 
         return
     row[VOLUME], row[MEAN] = total(thickness) * pixel_area, total(surface) / n
     row[LOW], row[HIGH] = extremes(surface)
-    row[THICKEST] = highest(thickness)
+    row[THICKEST] = extremes(thickness)[1]
 
 
 @njit(cache=True, nogil=True)
