@@ -17,7 +17,7 @@ from alpgm_dask.features import feature_names
 from alpgm_dask.schema import InputError
 from alpgm_dask.smb import Lasso, load_model, model_card, save_model, table_fingerprint
 from alpgm_dask.smb.base import scores
-from alpgm_dask.smb.lasso import _folds
+from alpgm_dask.smb.folds import group_folds
 
 NAMES = feature_names("alpgm-1.2-seasonal")
 
@@ -74,11 +74,11 @@ def test_a_row_is_bit_identical_whatever_the_batch(rows):
 
 def test_folds_are_whole_groups_and_cover_every_row():
     groups = np.repeat([3, 1, 2, 7, 5], [10, 40, 5, 5, 20])
-    folds = _folds(groups, 3)
+    folds = [fold.test for fold in group_folds(groups, 3)]
     assert np.sum(folds, axis=0).tolist() == [1] * 80 and len(folds) == 3
     for test in folds:
         assert not set(groups[test]) & set(groups[~test])
-    assert len(_folds(groups, 10)) == 5
+    assert len(group_folds(groups, 10)) == 5
 
 
 def test_scikit_learn_can_use_it():
@@ -128,7 +128,7 @@ def test_a_stored_model_is_the_same_and_its_card_tells_its_story(tmp_path):
     assert card["recipe"] == "alpgm-1.2-seasonal" and card["features"] == list(NAMES)
     assert card["n_samples"] == 240 and len(card["groups"]) == 12 and card["period"] == [1990, 2009]
     assert card["data_sha256"] == table_fingerprint(table) and card["reference_period"] == [1967, 2015]
-    assert card["cv_scores"] == model.cv_scores_ and "numpy" in card["versions"] and len(card["weights_sha256"]) == 64
+    assert card["cv_scores"] == model.cv_scores_ and "numpy" in card["versions"] and len(card["files"]["weights.npz"]) == 64
     other = made_table(seed=1)
     assert table_fingerprint(other) != card["data_sha256"] == table_fingerprint(table.chunk(sample=50))
     with pytest.raises(InputError, match="holds a model already"):
@@ -142,7 +142,7 @@ def test_a_card_that_does_not_match_is_refused(tmp_path):
     card = json.loads(path.read_text())
     faults = {
         "kind 'oracle'; allowed: lasso": {"kind": "oracle"},
-        "the card says": {"weights_sha256": "0" * 64},
+        "the card says": {"files": {"weights.npz": "0" * 64}},
         "features are not those of recipe": {"features": list(NAMES)[::-1]},
     }
     for message, change in faults.items():

@@ -47,6 +47,59 @@ class Regressor:
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "n_features_in_")
 
+    def calibrate(self, observed: np.ndarray, predicted: np.ndarray, spread: np.ndarray | None = None) -> None:
+        """Learn how wide intervals have to be from rows that were held out, predicted without having been seen.
+
+        Keeps `error_`, the root mean square error of these rows, and `error_ratio_`, their absolute errors in units
+        of the spread that the model claimed for them, in rising order: split conformal prediction with a scaled score
+        (Lei et al. 2018, doi:10.1080/01621459.2017.1307116, Sect. 5.2).
+
+        Parameters
+        ----------
+        observed, predicted
+            (row,) m w.e. per year, of rows held out inside the training.
+        spread
+            (row,) what :meth:`predict_spread` would have said of them; None: the same for all.
+        """
+        error = np.abs(np.asarray(predicted) - np.asarray(observed))
+        self.error_ = float(np.sqrt(np.mean(error**2)))
+        self.error_ratio_ = np.sort(error / (self.error_ if spread is None else spread))
+
+    def calibration_arrays(self) -> dict[str, np.ndarray]:
+        """What :meth:`calibrate` learned, to be stored; nothing where it was not called."""
+        if not hasattr(self, "error_"):
+            return {}
+        return {"error_": np.array(self.error_), "error_ratio_": self.error_ratio_}
+
+    def set_calibration(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what :meth:`calibration_arrays` gave."""
+        if "error_" in arrays:
+            self.error_, self.error_ratio_ = float(arrays["error_"]), np.asarray(arrays["error_ratio_"])
+
+    def predict_spread(self, X) -> np.ndarray:
+        """(row,) m w.e. per year: the error expected of each row: that of held-out rows, and the members' spread."""
+        return np.sqrt(self.error_**2 + self.predict_members(X).var(axis=0))
+
+    def predict_interval(self, X, level: float = 0.9) -> np.ndarray:
+        """(2, row) m w.e. per year: lower and upper end of the interval that holds a share `level` of observations.
+
+        Its width is the spread, times what that share of the rows held out inside the training needed.
+
+        Raises
+        ------
+        InputError
+            if the model was fitted without held-out rows, or `level` is not between 0 and 1.
+        """
+        if not hasattr(self, "error_"):
+            raise InputError(f"{self.kind}: fitted without held-out rows; allowed: fit with groups or folds")
+        if not 0 < level < 1:
+            raise InputError(f"level: {level}; allowed: between 0 and 1")
+        n = self.error_ratio_.size
+        rank = min(int(np.ceil((n + 1) * level)), n) - 1
+        half = self.error_ratio_[rank] * self.predict_spread(X)
+        centre = self.predict(X)
+        return np.stack([centre - half, centre + half])
+
     def score(self, X, y) -> float:
         """Coefficient of determination of the prediction."""
         return scores(np.asarray(y, dtype="float64"), self.predict(X))["r2"]
@@ -99,6 +152,30 @@ def check_target(y, n_rows: int) -> np.ndarray:
     if n_rows < 2 or np.ptp(values) == 0:
         raise InputError(f"target: constant over {n_rows} rows; allowed: at least two different values")
     return values
+
+
+def check_weights(sample_weight, n_rows: int) -> np.ndarray:
+    """Weights as float64 (row,) of mean 1, refused if of another length, negative, not finite or all 0; None: ones."""
+    if sample_weight is None:
+        return np.ones(n_rows)
+    values = np.asarray(sample_weight, dtype="float64")
+    if values.shape != (n_rows,):
+        raise InputError(f"sample_weight: shape {values.shape}; allowed: ({n_rows},), one per row of features")
+    if not np.isfinite(values).all() or (values < 0).any() or values.sum() == 0:
+        raise InputError("sample_weight: not finite, negative or all 0; allowed: positive numbers")
+    return values / values.mean()
+
+
+def balanced_weights(y, width: float = 1.0) -> np.ndarray:
+    """Weights (row,) of mean 1 that give every class of SMB the same total: rare, extreme balances count more.
+
+    What scikit-learn calls "balanced"; classes are `width` m w.e. wide. ALPGM trains with and without such weights.
+
+    >>> balanced_weights([-0.5, -0.4, -0.2, 2.5]).round(2).tolist()
+    [0.67, 0.67, 0.67, 2.0]
+    """
+    _, code, count = np.unique(np.floor(np.asarray(y) / width), return_inverse=True, return_counts=True)
+    return len(code) / (len(count) * count[code.ravel()])
 
 
 def scores(observed: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

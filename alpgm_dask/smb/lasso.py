@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from alpgm_dask.schema import InputError
-from alpgm_dask.smb.base import Regressor, check_target, scores
+from alpgm_dask.smb.base import Regressor, check_target, check_weights, scores
+from alpgm_dask.smb.folds import Fold, inner_folds
 
 
 class Lasso(Regressor):
@@ -58,8 +59,8 @@ class Lasso(Regressor):
         self.cv = cv
         self.n_splits = n_splits
 
-    def fit(self, X, y, groups=None) -> Lasso:
-        """Choose the penalty on held-out groups, then fit all rows.
+    def fit(self, X, y, groups=None, *, folds=None, sample_weight=None) -> Lasso:
+        """Choose the penalty on held-out rows, then fit all rows.
 
         Parameters
         ----------
@@ -68,7 +69,11 @@ class Lasso(Regressor):
         y
             (row,) SMB, m w.e. per year.
         groups
-            (row,) the glacier of each row.
+            (row,) the glacier of each row: whole ones are held out.
+        folds
+            (train, test) masks to hold out instead, such as folds of years.
+        sample_weight
+            (row,) relative weights; None: all the same.
 
         Raises
         ------
@@ -76,15 +81,15 @@ class Lasso(Regressor):
             NaN or infinite values, wrong shapes or names, a constant target, fewer than two groups.
         """
         X = self.check_features(X)
-        y = check_target(y, len(X))
-        alphas = self._penalties(X, y)
+        y, weight = check_target(y, len(X)), check_weights(sample_weight, len(X))
+        alphas = self._penalties(X, y, weight)
         self.cv_scores_ = {}
         self.alpha_ = float(alphas[0])
         if len(alphas) > 1:
-            self._choose(X, y, alphas, check_groups(groups, len(X), self.cv))
-        self.feature_mean_, self.feature_scale_ = _standardisation(X)
-        self.coef_ = _path(X, y, [self.alpha_], self.feature_mean_, self.feature_scale_)[:, 0]
-        self._set_weights(float(y.mean()))
+            self._choose(X, y, weight, alphas, inner_folds(groups, folds, len(X), self.n_splits, self.cv))
+        self.feature_mean_, self.feature_scale_ = _standardisation(X, weight)
+        self.coef_ = _path(X, y, weight, [self.alpha_], self.feature_mean_, self.feature_scale_)[:, 0]
+        self._set_weights(float(np.average(y, weights=weight)))
         self.n_features_in_ = X.shape[1]
         self.train_scores_ = scores(y, self.predict(X))
         return self
@@ -108,7 +113,8 @@ class Lasso(Regressor):
     def to_arrays(self) -> dict[str, np.ndarray]:
         """What has to be stored to predict again."""
         names = ("coef_", "feature_mean_", "feature_scale_", "weights_")
-        return {n: getattr(self, n) for n in names} | {"intercept_": np.array(self.intercept_)}
+        arrays = {n: getattr(self, n) for n in names} | {"intercept_": np.array(self.intercept_)}
+        return arrays | self.calibration_arrays()
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Lasso:
@@ -119,6 +125,7 @@ class Lasso(Regressor):
             setattr(model, name, np.asarray(arrays[name], dtype="float64"))
         model.intercept_ = float(arrays["intercept_"])
         model.n_features_in_ = len(model.weights_)
+        model.set_calibration(arrays)
         model.alpha_ = float(card.get("alpha", float("nan")))
         model.cv_scores_, model.train_scores_ = card.get("cv_scores", {}), card.get("train_scores", {})
         return model
@@ -127,63 +134,49 @@ class Lasso(Regressor):
         self.weights_ = self.coef_ / self.feature_scale_
         self.intercept_ = intercept - float(np.sum(self.weights_ * self.feature_mean_))
 
-    def _penalties(self, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def _penalties(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
         if np.ndim(self.alphas):
             values = np.sort(np.asarray(self.alphas, dtype="float64"))[::-1]
             if not values.size or not (np.isfinite(values) & (values > 0)).all():
                 raise InputError(f"alphas: {self.alphas}; allowed: positive numbers")
             return values
-        mean, scale = _standardisation(X)
-        largest = np.abs((X - mean).T @ (y - y.mean()) / scale).max() / len(y)
+        mean, scale = _standardisation(X, weight)
+        centred = weight * (y - np.average(y, weights=weight))
+        largest = np.abs((X - mean).T @ centred / scale).max() / len(y)
         return np.geomspace(largest, largest * self.eps, int(self.alphas))
 
-    def _choose(self, X: np.ndarray, y: np.ndarray, alphas: np.ndarray, groups: np.ndarray) -> None:
-        held_out = np.empty((len(y), len(alphas)))
-        for test in _folds(groups, self.n_splits):
-            train = ~test
-            mean, scale = _standardisation(X[train])
-            coefficients = _path(X[train], y[train], alphas, mean, scale)
-            held_out[test] = y[train].mean() + ((X[test] - mean) / scale) @ coefficients
-        best = int(np.argmin(np.mean((held_out - y[:, None]) ** 2, axis=0)))
+    def _choose(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray, alphas: np.ndarray, folds: list[Fold]) -> None:
+        observed, held_out, of = [], [], []
+        for train, test in folds:
+            mean, scale = _standardisation(X[train], weight[train])
+            coefficients = _path(X[train], y[train], weight[train], alphas, mean, scale)
+            centre = np.average(y[train], weights=weight[train])
+            held_out.append(centre + ((X[test] - mean) / scale) @ coefficients)
+            observed.append(y[test])
+            of.append(weight[test])
+        predicted, target = np.concatenate(held_out), np.concatenate(observed)
+        error = np.average((predicted - target[:, None]) ** 2, axis=0, weights=np.concatenate(of))
+        best = int(np.argmin(error))
         self.alpha_ = float(alphas[best])
-        self.cv_scores_ = scores(y, held_out[:, best])
+        self.cv_scores_ = scores(target, predicted[:, best])
+        self.calibrate(target, predicted[:, best])
 
 
-def check_groups(groups, n_rows: int, what: str = "glacier") -> np.ndarray:
-    """Groups as an array (row,), refused if they are missing, of another length, or all the same."""
-    if groups is None:
-        raise InputError(f"groups: none given; allowed: the {what} of each row, so that whole {what}s are held out")
-    values = np.asarray(groups)
-    if values.shape != (n_rows,):
-        raise InputError(f"groups: shape {values.shape}; allowed: ({n_rows},), one per row of features")
-    different = np.unique(values)
-    if different.size < 2:
-        raise InputError(f"groups: a single {what} ({different[0]}) in {n_rows} rows; allowed: at least two")
-    return values
-
-
-def _folds(groups: np.ndarray, n_splits: int) -> list[np.ndarray]:
-    """Masks of held-out rows: groups dealt, largest first, to the fold with the fewest rows so far."""
-    names, code, count = np.unique(groups, return_inverse=True, return_counts=True)
-    fold_of, load = np.empty(len(names), dtype=int), np.zeros(min(n_splits, len(names)))
-    for group in np.argsort(-count, kind="stable"):
-        fold_of[group] = int(np.argmin(load))
-        load[fold_of[group]] += count[group]
-    return [fold_of[code.ravel()] == fold for fold in range(len(load))]
-
-
-def _standardisation(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _standardisation(X: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column; 1 for a constant column, whose weight is then 0."""
-    scale = X.std(axis=0)
+    mean = np.average(X, axis=0, weights=weight)
+    scale = np.sqrt(np.average((X - mean) ** 2, axis=0, weights=weight))
     # a constant column's standard deviation is rounding noise, not exactly 0
     constant = np.ptp(X, axis=0) == 0
-    return X.mean(axis=0), np.where(constant, 1.0, scale)
+    return mean, np.where(constant, 1.0, scale)
 
 
-def _path(X: np.ndarray, y: np.ndarray, alphas, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _path(X: np.ndarray, y: np.ndarray, weight: np.ndarray, alphas, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Coefficients (feature, alpha) on standardised features, for penalties in falling order."""
     from sklearn.linear_model import lasso_path
 
-    # lasso_path wants centred, Fortran-ordered data; the target's mean is the intercept
-    standardised = np.asfortranarray((X - mean) / scale)
-    return lasso_path(standardised, y - y.mean(), alphas=np.asarray(alphas), max_iter=20_000, tol=1e-6)[1]
+    # lasso_path wants centred, Fortran-ordered data; the target's mean is the intercept; weights enter as their roots
+    root = np.sqrt(weight)
+    standardised = np.asfortranarray((X - mean) / scale * root[:, None])
+    target = (y - np.average(y, weights=weight)) * root
+    return lasso_path(standardised, target, alphas=np.asarray(alphas), max_iter=20_000, tol=1e-6)[1]

@@ -18,7 +18,15 @@ from alpgm_dask.features import feature_names
 from alpgm_dask.schema import InputError
 
 #: Where the class of each kind of model is; imported only when one is loaded.
-KINDS = {"lasso": ("alpgm_dask.smb.lasso", "Lasso")}
+KINDS = {
+    "lasso": ("alpgm_dask.smb.lasso", "Lasso"),
+    "gaussian_process": ("alpgm_dask.smb.gaussian_process", "GaussianProcess"),
+    "neural_network": ("alpgm_dask.smb.neural_network", "NeuralNetwork"),
+    "tree_ensemble": ("alpgm_dask.smb.tree_ensemble", "TreeEnsemble"),
+    "ensemble": ("alpgm_dask.smb.ensemble", "Ensemble"),
+    "published_networks": ("alpgm_dask.smb.published", "PublishedNetworks"),
+    "published_lasso": ("alpgm_dask.smb.published", "PublishedLasso"),
+}
 
 CARD, WEIGHTS = "model_card.json", "weights.npz"
 
@@ -98,7 +106,9 @@ def save_model(model: Any, folder: str | Path, card: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / WEIGHTS).open("wb") as file:
         np.savez(file, **model.to_arrays())
-    signed = {**card, "weights": WEIGHTS, "weights_sha256": _sha256(folder / WEIGHTS)}
+    # what a model stores beside the weights, such as networks in the format of Keras
+    more = model.save_files(folder) if hasattr(model, "save_files") else []
+    signed = {**card, "files": {name: _sha256(folder / name) for name in [WEIGHTS, *more]}}
     (folder / CARD).write_text(json.dumps(signed, indent=2, allow_nan=True) + "\n", encoding="utf-8")
     return folder
 
@@ -130,23 +140,36 @@ def load_model(folder: str | Path) -> Any:
     kind = card.get("kind")
     if kind not in KINDS:
         raise InputError(f"{folder / CARD}: kind {kind!r}; allowed: {', '.join(KINDS)}")
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise InputError(f"{weights}: missing; the card names it")
-    if _sha256(weights) != card.get("weights_sha256"):
-        raise InputError(f"{weights}: sha256 is {_sha256(weights)}, the card says {card.get('weights_sha256')}")
+    _check_files(folder, card)
     recipe = card.get("recipe")
     if recipe is not None and list(feature_names(recipe)) != card.get("features"):
         raise InputError(f"{folder / CARD}: features are not those of recipe {recipe!r}: {card.get('features')}")
     module, name = KINDS[kind]
-    with np.load(weights, allow_pickle=False) as arrays:
-        model = getattr(importlib.import_module(module), name).from_arrays(dict(arrays), card)
+    weights = folder / WEIGHTS
+    try:
+        with np.load(weights, allow_pickle=False) as arrays:
+            model = getattr(importlib.import_module(module), name).from_arrays(dict(arrays), card)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder}: the weights are not those of a {kind} with these settings ({error})") from error
     if model.n_features_in_ != len(card["features"]):
         raise InputError(
             f"{weights}: weights of {model.n_features_in_} features, the card lists {len(card['features'])}"
         )
     model.card = card
     return model
+
+
+def _check_files(folder: Path, card: dict[str, Any]) -> None:
+    """Refuse a folder that lacks a file of the card, or holds another one than the card vouches for."""
+    files = card.get("files")
+    if not isinstance(files, dict) or WEIGHTS not in files:
+        raise InputError(f"{folder / CARD}: files is {files!r}; allowed: names and sha256, {WEIGHTS} among them")
+    for name, signed in files.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise InputError(f"{path}: missing; the card names it")
+        if _sha256(path) != signed:
+            raise InputError(f"{path}: sha256 is {_sha256(path)}, the card says {signed}")
 
 
 def _sha256(path: Path) -> str:
