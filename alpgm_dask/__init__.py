@@ -6,11 +6,13 @@ The science is ALPGM's (Bolibar et al. 2020, doi:10.5194/tc-14-565-2020). The ho
 - ``catalog``: names to lazy Xarray; ``inputs``: what a run reads, checked before work starts
 - ``packing``, ``raster``: many glaciers in one array of blocks; one glacier as an ordinary raster
 - ``forcing``: climate at each glacier, as yearly and monthly predictors
-- ``features``, ``smb``: the features of the mass-balance models, and the models
+- ``features``, ``smb``: the features of the mass-balance models, and the models; ``validate``, ``explain``: how good
+  they are, and what they go by
 - ``delta_h``, ``evolution``: how glaciers thin and retreat, block by block, member by member
 - ``results``, ``plots``: regional totals, tables, pictures
 - ``store``, ``cluster``, ``stages``, ``config``: Zarr, Dask, kept work, run files
-- ``pipeline``, ``ingest``, ``cli``: what ``alpgm`` does; ``outputs``, ``report``: results on disk, and as text
+- ``pipeline``, ``ingest``, ``cli``: what ``alpgm`` does; ``learning``: training, fit and climate of a run; ``outputs``,
+  ``report``: results on disk, and as text
 - ``kernels``, ``schema``, ``constants``: arrays in and out; words; numbers
 """
 
@@ -38,7 +40,9 @@ _PUBLIC = {
     "annual_predictors": "forcing",
     "feature_table": "features",
     "training_table": "features",
+    "cross_validate": "smb",
     "load_model": "smb",
+    "load_published": "smb",
     "functions_for": "delta_h",
     "evolve": "evolution",
     "evolve_geometry": "evolution",

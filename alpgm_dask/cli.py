@@ -18,6 +18,7 @@ class WorkFailedError(RuntimeError):
 _EXAMPLES = """\
 from nothing:          alpgm demo, then alpgm run catalogs/demo.toml
 your own mountains:    alpgm convert ..., alpgm check RUN.toml, alpgm run RUN.toml, alpgm show FOLDER
+how good is it, why:   alpgm validate RUN.toml, alpgm explain RUN.toml
 
 "alpgm VERB --help" says what a verb takes. Exit status: 0 done, 1 the work failed, 2 the input was refused.
 """
@@ -35,6 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     _add_run(verbs)
+    _add_validate(verbs)
+    _add_explain(verbs)
     _add_convert(verbs)
     show = verbs.add_parser("show", help="table and pictures of a run")
     show.add_argument("run", type=Path, metavar="FOLDER", help="the run's folder: output in its run file")
@@ -64,6 +67,44 @@ def _add_run(verbs: Any) -> None:
             parser.add_argument("--resume", action="store_true", help="finish results that were cut short")
             parser.add_argument("--overwrite", action="store_true", help="replace other or unfinished results")
             parser.add_argument("--force", action="append", default=[], metavar="STAGE", help=force)
+
+
+def _add_validate(verbs: Any) -> None:
+    text = "cross-validate the SMB model of a run: predictions, scores and figures; finished folds are kept"
+    parser = verbs.add_parser("validate", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.add_argument("file", type=Path, metavar="RUN.toml", help="run file")
+    parser.add_argument(
+        "--scheme",
+        action="append",
+        default=[],
+        help="logo, loyo, lsygo, years-N, massif (may be given more than once; default: those of the run file)",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help="name (may be given more than once; default: those of the run file)",
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=("nested", "published"),
+        default="nested",
+        help="published: the epoch is chosen on the test fold, as in ALPGM 1.2, which is no measure of skill",
+    )
+    parser.add_argument("--catalog", help="catalog instead of the run file's")
+    parser.add_argument("--output", help="folder of the run instead of the run file's")
+    parser.add_argument("--overwrite", action="store_true", help="replace validations of other inputs or settings")
+    parser.set_defaults(call=_validate)
+
+
+def _add_explain(verbs: Any) -> None:
+    text = "what the SMB model of a run goes by: importance of features, response to climate beside a Lasso"
+    parser = verbs.add_parser("explain", help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.add_argument("file", type=Path, metavar="RUN.toml", help="run file")
+    parser.add_argument("--scheme", default="logo", help="what is held out for the importance (default: %(default)s)")
+    parser.add_argument("--catalog", help="catalog instead of the run file's")
+    parser.add_argument("--output", help="folder of the run instead of the run file's")
+    parser.set_defaults(call=_explain)
 
 
 def _add_convert(verbs: Any) -> None:
@@ -114,6 +155,23 @@ def _run(arguments: argparse.Namespace) -> None:
     except outputs.BlocksFailedError as error:
         raise WorkFailedError(str(error)) from error
     print(report.describe(folder))
+
+
+def _validate(arguments: argparse.Namespace) -> None:
+    from alpgm_dask import validate
+
+    options = {"schemes": arguments.scheme, "models": arguments.model, "protocol": arguments.protocol}
+    try:
+        folder = validate.validate(_config(arguments), **options, overwrite=arguments.overwrite)
+    except validate.FoldsFailedError as error:
+        raise WorkFailedError(str(error)) from error
+    print(f"\nvalidation: {folder}")
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    from alpgm_dask.explain import explain
+
+    explain(_config(arguments), scheme=arguments.scheme)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -195,7 +253,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"alpgm: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        hint = "; run again with --resume" if arguments.verb == "run" else ""
+        hint = {"run": "; run again with --resume", "validate": "; run again, finished folds are kept"}.get(
+            arguments.verb, ""
+        )
         print(f"alpgm: interrupted{hint}", file=sys.stderr)
         return 130
     return 0

@@ -21,6 +21,8 @@ DESCRIPTIONS = {
     "inventories": "area and elevation of glaciers in the years of the inventories",
     "smb_observations": "observed annual glacier-wide surface mass balance, and topography",
     "delta_h": "delta-h functions of single glaciers",
+    "geodetic": "factors that bring simulated losses of single glaciers to geodetic balances (ASTER, 2000-2016)",
+    "geodetic_projections": "the same factors, the smallest ones raised, as ALPGM takes them for projections",
     "predictors": "degree-days and snowfall at glaciers, valid at a reference elevation",
 }
 

@@ -12,7 +12,11 @@ from alpgm_dask.config import Config
 from alpgm_dask.delta_h import sources
 from alpgm_dask.inputs import Inputs
 from alpgm_dask.packing import blocks
-from alpgm_dask.schema import FAILURE, STATUS, InputError
+from alpgm_dask.schema import FAILURE, STATUS, VARIABLES, InputError, texts
+from alpgm_dask.smb.geodetic import FLAG, geodetic_factors
+
+#: Results that are stored with seven digits.
+_SINGLE = ("ice_thickness", "smb", "smb_spread", "cpdd", "winter_snowfall", "summer_snowfall", "tongue_slope")
 
 
 class BlocksFailedError(RuntimeError):
@@ -53,17 +57,39 @@ def check_results(product: str, key: str, *, resume: bool, overwrite: bool) -> N
 
 def prime_results(template: xr.Dataset, product: str, config: Config, inputs: Inputs, key: str) -> None:
     """Write everything but what the blocks will fill."""
-    for name in ("ice_thickness", "smb", "smb_spread", "cpdd", "winter_snowfall", "summer_snowfall", "tongue_slope"):
+    for name in _SINGLE:
         if name in template:
             template[name] = template[name].astype("float32")
     attributes = [name for name, v in template.variables.items() if v.dims == ("glacier",)]
     template.update(template[attributes].compute())
     own, kind = inputs.delta_h, config.delta_h.fallback
     template["delta_h_source"] = ("glacier", sources(template["rgi_id"].values, own, kind))
+    if inputs.geodetic is not None:
+        mark_corrected(template, inputs.geodetic)
     template.attrs |= store.provenance(config.title, **inputs.urls)
     template.attrs |= {"fingerprint": key, "run": config.model_dump_json(), "featureType": "timeSeries"}
     ledger = {"member": template.sizes["member"], "block": len(blocks(inputs.glaciers))}
     store.prime(template, product, overwrite=True, ledger=ledger)
+
+
+def mark_corrected(template: xr.Dataset, geodetic: xr.Dataset) -> None:
+    """Say which glaciers' losses are scaled to a geodetic balance, and that it must not be done again."""
+    factors = geodetic_factors(geodetic)
+    ids = texts(template["rgi_id"]).tolist()
+    values = np.array([factors.get(rgi_id, 1.0) for rgi_id in ids])
+    template["geodetic_factor"] = ("glacier", values, VARIABLES["geodetic_factor"].attrs())
+    for name in ("smb", "smb_members"):
+        if name in template:
+            template[name].attrs[FLAG] = f"{sum(rgi_id in factors for rgi_id in ids)} glaciers"
+
+
+def outcome(results: xr.Dataset) -> str:
+    """How many glaciers ended how, and how many were corrected, in words."""
+    status = results["status"].values
+    words = [f"{(status == code).sum()} {STATUS[code]}" for code in np.unique(status)]
+    if "geodetic_factor" in results:
+        words.append(f"losses of {int((results['geodetic_factor'] != 1).sum())} glaciers scaled to geodetic balances")
+    return ", ".join(words)
 
 
 def write_blocks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from alpgm_dask import evolution, features, forcing, smb, store
+from alpgm_dask import evolution, forcing, learning, smb, store
 from alpgm_dask.cluster import connect
 from alpgm_dask.config import Config
 from alpgm_dask.constants import KM2
+from alpgm_dask.features import feature_names
 from alpgm_dask.inputs import Inputs, open_inputs
-from alpgm_dask.outputs import BlocksFailedError, check_results, prime_results, write_blocks
+from alpgm_dask.outputs import BlocksFailedError, check_results, outcome, prime_results, write_blocks
 from alpgm_dask.packing import blocks
 from alpgm_dask.report import save_figures
-from alpgm_dask.schema import STATUS, InputError, texts
+from alpgm_dask.schema import InputError
+from alpgm_dask.smb.geodetic import geodetic_factors
 from alpgm_dask.stages import RESULTS, STAGES, Stages, code_fingerprint, inputs_fingerprint
 
 Say = Callable[[str], None]
@@ -42,22 +43,23 @@ class Run:
 
 def keys_of(config: Config, inputs: Inputs, stages: Stages) -> dict[str, str]:
     """Fingerprint of every stage: of its settings, its inputs' data, the stages before it, and the code."""
-    data = inputs_fingerprint(inputs.urls)
-    whole = config.model_dump()
-    if config.forcing is None:
-        upstream: list[Any] = [data]
-    else:
-        climate = whole["forcing"]
-        learned_from = [climate[name] for name in ("kind", "history", "reference_period", "max_distance")]
-        training = stages.key("training", data, whole["smb"]["recipe"], learned_from)
-        model = stages.key("smb", training, whole["smb"])
-        forced = stages.key("forcing", data, whole["glaciers"], whole["period"], whole["smb"]["recipe"], climate)
-        upstream = [training, model, forced]
+    data, whole = inputs_fingerprint(inputs.urls), config.model_dump()
+    upstream: dict[str, Any] = {}
+    if config.forcing is not None:
+        climate, observed = whole["forcing"], config.smb.observations
+        learned_from = [data.get(entry) for entry in (observed, climate["history"])]
+        if inputs.model is None:
+            how = [climate[name] for name in ("kind", "reference_period", "max_distance")]
+            upstream["training"] = stages.key("training", learned_from, inputs.recipe, how)
+            fitted = [whole["smb"][name] for name in ("model", "recipe", "settings", "sample_weight", "seed")]
+            upstream["smb"] = stages.key("smb", upstream["training"], fitted)
+        driven = [*learned_from, *(data.get(entry) for entry in (climate["projection"], config.glaciers.entry))]
+        where = [whole["glaciers"], whole["period"], inputs.recipe, climate]
+        upstream["forcing"] = stages.key("forcing", driven, where)
     settings = [whole[name] for name in ("glaciers", "period", "smb", "delta_h", "geometry")]
-    evolved = stages.key("evolution", upstream, settings)
+    evolved = stages.key("evolution", data, upstream, settings)
     drawn = stages.key("figures", evolved, code_fingerprint("plots"))
-    names = ("training", "smb", "forcing") if config.forcing is not None else ()
-    return {**dict(zip(names, upstream, strict=False)), "evolution": evolved, "figures": drawn}
+    return {**upstream, "evolution": evolved, "figures": drawn}
 
 
 def run(
@@ -102,9 +104,10 @@ def run(
     with connect(config.cluster.kind, workers=config.cluster.workers, memory=config.cluster.memory) as client:
         say(f"Dask dashboard: {client.dashboard_link}")
         one = Run(config, inputs, stages, keys, client)
-        if config.forcing is not None:
+        if "training" in keys:
             train(one)
             fit(one)
+        if "forcing" in keys:
             force_glaciers(one)
         evolve(one, resume=resume)
     draw(one)
@@ -116,37 +119,12 @@ def train(one: Run) -> None:
     product = one.folder / "training.zarr"
 
     def make() -> str:
-        observed, recipe = one.inputs.observations, one.config.smb.recipe
-        predictors = observed_predictors(observed, one.inputs.history, one.config)
-        reference = forcing.reference_climatology(predictors, one.config.forcing.reference_period)
-        table = features.training_table(predictors, reference, observed, observed["smb"], recipe)
+        table = learning.training_table(one.inputs, one.config)
         store.write(table, str(product), overwrite=True, attrs=store.provenance("training table", **one.inputs.urls))
-        years = table["hydro_year"].values
-        return (
-            f"{table.sizes['sample']} observations of {observed.sizes['glacier']} glaciers, {years.min()}-{years.max()}"
-        )
+        years, glaciers = table["hydro_year"].values, one.inputs.observations.sizes["glacier"]
+        return f"{table.sizes['sample']} observations of {glaciers} glaciers, {years.min()}-{years.max()}"
 
     one.stages.do("training", one.keys["training"], product, make)
-
-
-def observed_predictors(observed: xr.Dataset, history: xr.Dataset, config: Config) -> xr.Dataset:
-    """Predictors at the observed glaciers (``glacier``, ``hydro_year``), lazily; only those that the recipe takes."""
-    limit = config.forcing.max_distance * 1e3
-    if config.forcing.kind == "daily":
-        points = forcing.nearest_points(
-            observed.assign(mean_elevation=observed["mean_elevation"].isel(hydro_year=-1)), history, limit
-        )
-        out = forcing.annual_predictors(history, points["point"], observed["mean_elevation"])
-    else:
-        out = history.isel(glacier=forcing.match_predictors(observed, history, limit)["row"].values)
-    return wanted_predictors(out, config).assign_coords(rgi_id=("glacier", texts(observed["rgi_id"])))
-
-
-def wanted_predictors(predictors: xr.Dataset, config: Config) -> xr.Dataset:
-    """Without the monthly predictors, if the recipe takes none."""
-    if features.needs_monthly(config.smb.recipe):
-        return predictors
-    return predictors.drop_dims("month", errors="ignore")
 
 
 def fit(one: Run) -> None:
@@ -155,16 +133,7 @@ def fit(one: Run) -> None:
 
     def make() -> str:
         table = store.open_store(str(one.folder / "training.zarr")).load()
-        groups = texts(table["rgi_id"])
-        model = smb.Lasso(recipe=one.config.smb.recipe).fit(table["features"], table["smb"].values, groups=groups)
-        shutil.rmtree(product, ignore_errors=True)
-        smb.save_model(
-            model, product, smb.model_card(model, table, reference_period=one.config.forcing.reference_period)
-        )
-        held_out = model.cv_scores_
-        return (
-            f"Lasso, alpha {model.alpha_:.2g}; glaciers left out: r2 {held_out['r2']:.2f}, rmse {held_out['rmse']:.2f}"
-        )
+        return learning.fit(one.client, table, one.config, product)
 
     one.stages.do("smb", one.keys["smb"], product, make)
 
@@ -172,63 +141,45 @@ def fit(one: Run) -> None:
 def force_glaciers(one: Run) -> None:
     """Stage 3: what the year loop needs of the climate, at every glacier of the run."""
     product = one.folder / "forcing.zarr"
-    config, asked = one.config, one.config.forcing
 
     def make() -> str:
-        glaciers = one.inputs.glaciers.drop_dims("pixel")
-        out = climate_at_glaciers(glaciers, one.inputs, config)
+        out = learning.climate_at_glaciers(one.inputs, one.config)
         distance = out["forcing_distance"].values / 1e3
-        out = out.chunk(dict.fromkeys(out.dims, -1) | {"glacier": glaciers.attrs["block_glaciers"]})
+        out = out.chunk(dict.fromkeys(out.dims, -1) | {"glacier": one.inputs.glaciers.attrs["block_glaciers"]})
         out = out.chunk(member=1) if "member" in out.dims else out
         out.attrs = {}
         store.write(out, str(product), overwrite=True, attrs=store.provenance("forcing of a run", **one.inputs.urls))
-        step = handover(store.open_store(str(product)))
+        step = learning.handover(store.open_store(str(product)))
         where = "its own rows" if not distance.any() else f"climate from up to {distance.max():.1f} km away"
-        return f"{asked.kind} for {distance.size} glaciers, {where}{step}"
+        return f"{one.config.forcing.kind} for {distance.size} glaciers, {where}{step}"
 
     one.stages.do("forcing", one.keys["forcing"], product, make)
 
 
-def handover(climate: xr.Dataset) -> str:
-    """How much the projection's first ten years differ from the history's last ten, in words; nothing without one."""
-    if "handover_step" not in climate:
-        return ""
-    low, middle, high = climate["handover_step"].isel(predictor=0).quantile([0.05, 0.5, 0.95]).values
-    spread = f"5-95 %: {low:+.0f} to {high:+.0f}"
-    return f"; degree-days step by {middle:+.0f} K day where the projection takes over ({spread})"
-
-
-def climate_at_glaciers(glaciers: xr.Dataset, inputs: Inputs, config: Config) -> xr.Dataset:
-    """Predictors (kind predictors), or climate point and reference climatology (kind daily), lazily."""
-    asked = config.forcing
-    if config.glaciers.clip_to_outline:
-        clipped = evolution.clipped_elevation(inputs.glaciers).compute()
-        glaciers = glaciers.assign(mean_elevation=clipped.fillna(glaciers["mean_elevation"]))
-    if asked.kind == "predictors":
-        return forcing.align_predictors(
-            glaciers,
-            wanted_predictors(inputs.history, config),
-            wanted_predictors(inputs.projection, config) if inputs.projection is not None else None,
-            years=config.years,
-            reference_period=asked.reference_period,
-            max_distance=asked.max_distance * 1e3,
-        )
-    points = forcing.nearest_points(glaciers, inputs.history, asked.max_distance * 1e3)
-    predictors = forcing.annual_predictors(inputs.history, points["point"], glaciers["mean_elevation"])
-    reference = forcing.reference_climatology(wanted_predictors(predictors, config), asked.reference_period)
-    return reference.drop_vars("rgi_id", errors="ignore").assign(
-        point=("glacier", points["point"].values), forcing_distance=("glacier", points["forcing_distance"].values)
+def fed_model(one: Run) -> tuple[evolution.Model | None, int]:
+    """The mass-balance model as the tasks take it, and the number of its members; none where it is prescribed."""
+    if one.config.forcing is None:
+        return None, 1
+    learned = one.inputs.model or smb.load_model(one.folder / "model")
+    n_members = len(learned.predict_members(np.zeros((1, len(feature_names(learned.recipe))))))
+    model = evolution.Model(
+        learned.recipe,
+        learned.predict_members,
+        one.config.forcing.elevation_feedback,
+        getattr(learned, "feature_low_", None),
+        getattr(learned, "feature_high_", None),
     )
+    if one.inputs.geodetic is not None:
+        model = model.corrected(geodetic_factors(one.inputs.geodetic))
+    return model, n_members
 
 
-def balance_source(one: Run) -> tuple[Any, xr.Dataset]:
-    """Where the mass balance of the run comes from, and its members."""
+def balance_source(one: Run, model: evolution.Model | None) -> tuple[Any, xr.Dataset]:
+    """Where the mass balance of the run comes from, and its climate members."""
     config, years = one.config, np.array(one.config.years)
     alone = xr.Dataset(coords={"member": np.array(["1"], dtype=object)})
-    if config.forcing is None:
+    if model is None:
         return evolution.Prescribed(np.broadcast_to(np.asarray(config.smb.prescribed, "float64"), years.shape)), alone
-    learned = smb.load_model(one.folder / "model")
-    model = evolution.Model(learned.recipe, learned.predict_members, config.forcing.elevation_feedback)
     climate, projection = store.open_direct(str(one.folder / "forcing.zarr")), one.inputs.projection
     members = alone
     if projection is not None and "member" in projection.dims:
@@ -248,13 +199,15 @@ def evolve(one: Run, *, resume: bool) -> None:
     config, product = one.config, one.folder / RESULTS
 
     def make() -> str:
-        source, members = balance_source(one)
-        geometry = config.geometry
+        model, smb_members = fed_model(one)
+        source, members = balance_source(one, model)
         how = evolution.Settings(
-            mass_conserving=geometry.mass_conserving,
-            flat_below_area=geometry.flat_below_area * KM2,
+            mass_conserving=config.geometry.mass_conserving,
+            flat_below_area=config.geometry.flat_below_area * KM2,
             clip_to_outline=config.glaciers.clip_to_outline,
-            thickness_years=geometry.thickness_years,
+            thickness_years=config.geometry.thickness_years,
+            smb_members=smb_members if config.smb.keep_members else 0,
+            extrapolation=model is not None and model.low is not None,
         )
         glaciers, years = glaciers_to_evolve(one), np.array(config.years)
         options = {"delta_h": one.inputs.delta_h, "fallback": config.delta_h.fallback, "settings": how}
@@ -266,9 +219,7 @@ def evolve(one: Run, *, resume: bool) -> None:
         store.finish(str(product), {"failed_blocks": len(failed)})
         if failed:
             raise BlocksFailedError(failed)
-        ok = store.open_store(str(product))["status"].values
-        words = {STATUS[code]: int((ok == code).sum()) for code in np.unique(ok)}
-        return f"{len(made)} blocks; " + ", ".join(f"{n} {word}" for word, n in words.items())
+        return f"{len(made)} blocks; {outcome(store.open_store(str(product)))}"
 
     one.stages.do("evolution", one.keys["evolution"], product, make)
 

@@ -112,6 +112,7 @@ VARIABLES: dict[str, Variable] = {
     "snowfall_monthly": Variable("kg m-2", "monthly snowfall", "snowfall_amount"),
     "reference_elevation": Variable("m", "elevation that the predictors are valid at"),
     "forcing_distance": Variable("m", "distance from the glacier to where its climate comes from"),
+    "regional_anomaly": Variable("", "anomaly of each predictor, mean over the observed glaciers"),
     # -- mass balance --------------------------------------------------------------------------------------
     "smb": Variable(
         "m year-1",
@@ -119,6 +120,12 @@ VARIABLES: dict[str, Variable] = {
         "land_ice_lwe_surface_specific_mass_balance_rate",
     ),
     "smb_spread": Variable("m year-1", "standard deviation of smb over the models of the ensemble"),
+    "smb_members": Variable("m year-1", "smb as each model of the ensemble has it"),
+    "extrapolation": Variable("1", "number of the model's features outside of the range seen in training"),
+    "geodetic_factor": Variable("1", "what negative smb is multiplied with, so that it agrees with a geodetic balance"),
+    "geodetic_offset": Variable("m year-1", "geodetic balance minus simulated mass balance"),
+    "geodetic_balance": Variable("m year-1", "mean mass balance between two surveys of the surface"),
+    "simulated_smb": Variable("m year-1", "mean of the simulation that a geodetic balance was compared with"),
     "delta_h": Variable("1", "elevation change over normalized elevation, 1 where the surface sinks most"),
     "normalized_elevation": Variable("1", "0 at the top of the glacier, 1 at its terminus"),
     "delta_h_source": Variable("", "where the glacier's delta-h function comes from"),
@@ -132,6 +139,7 @@ VARIABLES: dict[str, Variable] = {
     "thickness_year": Variable("1", "hydrological year at whose end the thickness is stored"),
     "month": Variable("1", "month of the hydrological year, October = 1"),
     "member": Variable("", "climate member", "realization"),
+    "smb_member": Variable("1", "model of the mass-balance ensemble"),
 }
 
 

@@ -145,6 +145,6 @@ def test_help_runs_as_a_module_and_lists_every_verb():
     done = subprocess.run(
         [sys.executable, "-m", "alpgm_dask.cli", "--help"], capture_output=True, text=True, check=True
     )
-    for verb in ("run", "check", "convert", "show", "demo", "words"):
+    for verb in ("run", "check", "validate", "convert", "show", "demo", "words"):
         assert f"    {verb} " in done.stdout
     assert cli.main.__doc__

@@ -38,6 +38,9 @@ kind = "daily"
 history = "climate"
 """
 
+LASSO = f'{LEARNED}[smb]\nmodel = "lasso"\n'
+STORED = f'{LEARNED}[smb]\nmodel = "stored"\npath = "m"\n'
+
 SECTIONS = [value for value in vars(config).values() if isinstance(value, type) and issubclass(value, BaseModel)]
 FIELDS = [(s, name) for s in SECTIONS if not s.__name__.startswith(("_", "Base")) for name in s.model_fields]
 
@@ -66,7 +69,12 @@ def test_defaults(tmp_path):
     assert found.cluster.kind == "local" and found.cluster.workers == 2
     assert found.forcing is None
     learned = load(tmp_path, LEARNED)
-    assert learned.smb.model == "lasso" and learned.forcing.reference_period == (1967, 2015)
+    assert learned.smb.model == "gaussian_process" and learned.smb.recipe == "standard-seasonal-regional"
+    assert learned.smb.settings == {} and learned.smb.sample_weight == "none" and learned.smb.seed == 0
+    assert learned.smb.path == () and not learned.smb.keep_members and learned.smb.geodetic is None
+    assert learned.validation.schemes == ("logo", "loyo", "lsygo") and learned.validation.models == ()
+    assert learned.validation.years is None and learned.validation.inner_splits == 10 and learned.validation.seed == 0
+    assert learned.forcing.reference_period == (1967, 2015)
     assert learned.forcing.elevation_feedback and learned.forcing.max_distance == 20.0
 
 
@@ -84,6 +92,20 @@ def test_urls_stay_as_they_are(tmp_path):
     found = load(tmp_path, PRESCRIBED.replace("data/catalog.yaml", "s3://bucket/catalog.yaml"))
     assert found.catalog == "s3://bucket/catalog.yaml"
     assert load(tmp_path, PRESCRIBED, catalog="s3://other/c.yaml").catalog == "s3://other/c.yaml"
+
+
+def test_paths_of_a_stored_model_are_relative_to_the_run_file(tmp_path):
+    one = load(tmp_path, LEARNED + '[smb]\nmodel = "stored"\npath = "model"\n')
+    assert one.smb.path == (str(tmp_path / "model"),)
+    two = load(tmp_path, LEARNED + '[smb]\nmodel = "stored"\npath = ["a.h5", "/b.h5"]\n')
+    assert two.smb.path == (str(tmp_path / "a.h5"), "/b.h5")
+
+
+def test_settings_of_a_model(tmp_path):
+    text = LEARNED + '[smb]\nmodel = "lasso"\nsettings = {alphas = 20, n_splits = 4}\n'
+    assert load(tmp_path, text).smb.settings == {"alphas": 20, "n_splits": 4}
+    text = LEARNED + '[smb]\nmodel = "ensemble"\n[smb.settings]\nmembers = ["lasso", {kind = "lasso", alphas = 5}]\n'
+    assert len(load(tmp_path, text).smb.settings["members"]) == 2
 
 
 def test_a_config_cannot_be_changed(tmp_path):
@@ -115,7 +137,8 @@ def _args(annotation) -> tuple:
 @pytest.mark.parametrize(("section", "name"), FIELDS, ids=lambda value: getattr(value, "__name__", value))
 def test_every_field_is_used(section, name):
     """Read as an attribute somewhere outside of config.py: a field that nothing reads would be a lie in a run file."""
-    users = [p for p in PACKAGE.rglob("*.py") if p.name in ("pipeline.py", "inputs.py", "cluster.py", "ingest.py")]
+    names = ("pipeline.py", "learning.py", "validate.py", "outputs.py", "cluster.py", "ingest.py")
+    users = [p for p in PACKAGE.rglob("*.py") if p.name in names or p.parent.name == "inputs"]
     source = "\n".join(p.read_text() for p in users)
     if section is config.Config and name == "period":
         assert "config.years" in source
@@ -156,13 +179,17 @@ def test_a_typo_gives_the_nearest_name(tmp_path, text, message):
         (PRESCRIBED.replace("-1.0", "nan"), r"smb.prescribed.*finite number \(given nan\)"),
         (PRESCRIBED.replace('title = "test"', ""), r"field 'title' is missing"),
         (PRESCRIBED.replace("start = 2004", ""), r"field 'period.start' is missing"),
-        (PRESCRIBED.replace('"prescribed"', '"neural"'), r"smb.model: .*'lasso' or 'prescribed' \(given 'neural'\)"),
+        (PRESCRIBED.replace('"prescribed"', '"neural"'), r"smb.model: .*'lasso'.* or 'prescribed' \(given 'neural'\)"),
         (LEARNED.replace('"daily"', '"hourly"'), r"forcing.kind: .*'predictors' or 'daily' \(given 'hourly'\)"),
         (LEARNED + "max_distance = 0\n", r"forcing.max_distance: .*greater than 0 \(given 0\)"),
         (PRESCRIBED + "[cluster]\nworkers = 0\n", r"cluster.workers: .*greater than or equal to 1 \(given 0\)"),
         (PRESCRIBED + "[geometry]\nflat_below_area = -1\n", r"geometry.flat_below_area: .* \(given -1\)"),
         (PRESCRIBED + '[delta_h]\nfallback = "linear"\n', r"delta_h.fallback: .*'huss2010' or 'flat'"),
         (PRESCRIBED + '[cluster]\nkind = "gateway"\n', r'cluster.kind: allowed: "local" or an address.*gateway'),
+        (LEARNED + '[smb]\nsample_weight = "some"\n', r"smb.sample_weight: .*'none' or 'balanced' \(given 'some'\)"),
+        (LEARNED + "[validation]\nschemes = []\n", r"validation.schemes: .*at least 1"),
+        (LEARNED + "[validation]\ninner_splits = 1\n", r"validation.inner_splits: .*greater than or equal to 2"),
+        (LEARNED + "[validation]\nyears = [1984]\n", r"field 'validation.years.1' is missing"),
         (PRESCRIBED + '[cluster]\nmemory = "much"\n', r"cluster.memory: allowed: a number and its unit.*'much'"),
     ],
 )
@@ -179,7 +206,30 @@ def test_wrong_types_and_values(tmp_path, text, message):
         (PRESCRIBED.replace("-1.0", "[-1.0, -2.0]"), "smb.prescribed has 2 values; allowed: one, or 3"),
         (PRESCRIBED + 'recipe = "standard"\n', "recipe is not used with model"),
         (PRESCRIBED + '[forcing]\nkind = "daily"\nhistory = "c"\n', r"\[forcing\] is not used with smb.model"),
-        (LEARNED[: LEARNED.index("[forcing]")], r'\[forcing\] is missing; smb.model = "lasso" needs it'),
+        (LEARNED[: LEARNED.index("[forcing]")], r'\[forcing\] is missing; smb.model = "gaussian_process" needs it'),
+        (LEARNED + '[smb]\nmodel = "stored"\n', 'model = "stored" and a value for path go together'),
+        (LEARNED + '[smb]\npath = "model"\n', 'model = "stored" and a value for path go together'),
+        (
+            LEARNED + '[smb]\nmodel = "stored"\npath = "m"\nrecipe = "standard"\n',
+            'recipe is not used with model = "stored"',
+        ),
+        (STORED + "seed = 1\n", 'seed is not used with model = "stored"'),
+        (PRESCRIBED + 'geodetic = "geodetic"\n', 'geodetic is not used with model = "prescribed"'),
+        (PRESCRIBED + "keep_members = true\n", 'keep_members is not used with model = "prescribed"'),
+        (
+            LEARNED + '[smb]\nmodel = "lasso"\nsettings = {alpha = 3}\n',
+            r"a lasso has no setting 'alpha' \(did you mean 'alphas'",
+        ),
+        (
+            LEARNED + '[smb]\nmodel = "lasso"\nsettings = {zzz = 3}\n',
+            r"a lasso has no setting 'zzz' \(allowed: alphas, ",
+        ),
+        (
+            LEARNED + '[smb]\nmodel = "lasso"\nsettings = {seed = 3}\n',
+            r"settings.seed: it is a field of \[smb\] itself",
+        ),
+        (LEARNED + '[smb]\nmodel = "ensemble"\n', r'model = "ensemble" needs settings.members'),
+        (LEARNED + '[smb]\nmodel = "ensemble"\nsettings = {members = ["oak"]}\n', "oak"),
         (LEARNED + 'members = ["m0"]\n', "members are those of a projection"),
         (LEARNED + 'projection = "p"\nmembers = ["m0", "m0"]\n', "name one twice"),
         (LEARNED + "reference_period = [2015, 1967]\n", "allowed: first year, last year"),

@@ -148,6 +148,7 @@ def test_real_faults_are_counted(subset):
     assert report.count("glaciers without a French outline, mostly inside one") == 1
     assert report.count("tables that are latin-1, not UTF-8") == 1
     assert report.count("rasters more than 5 % off the list's area") == 1
+    assert report.count("SMB_bias_correction.csv: glaciers without rasters") == 16
 
 
 def test_real_subset_to_store_and_back(subset, shared, tmp_path):

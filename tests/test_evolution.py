@@ -13,6 +13,7 @@ from test_geometry import assert_equals_oracle
 
 from alpgm_dask import InputError, evolve, evolve_geometry, packing, raster
 from alpgm_dask.evolution import FromPredictors, Model, Prescribed, Settings, clipped_elevation, tasks
+from alpgm_dask.features import feature_matrix
 from alpgm_dask.schema import FAILURE, STATUS
 
 NODES = np.linspace(1.0, 0.0, 11)
@@ -68,6 +69,7 @@ def aligned_forcing(glaciers, years, members=2, seed=1):
             "reference": (("glacier", "predictor"), np.tile(level, (shape[2], 1))),
             "start_elevation": ("glacier", np.zeros(shape[2])),
             "forcing_distance": ("glacier", np.zeros(shape[2])),
+            "regional_anomaly": (("member", "hydro_year", "predictor"), rng.normal(0, 200.0, (members, len(years), 3))),
         },
         coords={"hydro_year": list(years)},
     )
@@ -81,7 +83,21 @@ class Melt:
         return np.stack([first, first - 0.2])
 
 
+class Many:
+    """Twenty models that also see the region's climate, and differ in more digits than a mean keeps."""
+
+    def __call__(self, features):
+        scale = np.linspace(0.7, 1.3, 20)[:, None]
+        return Melt()(features)[0] * scale - 0.001 * features[:, 11] / scale
+
+
+#: Every feature's range in training, so narrow that some of a glacier's are outside of it in some years.
+LOW = np.array([-150.0, -250.0, -150.0, 2510, 2540, 5, 0.01, 6.1, 45.1, -0.9, -0.9, -150, -250, -150])
+HIGH = np.array([150.0, 250.0, 150.0, 2800, 2990, 20, 1.5, 6.9, 45.9, 0.9, 0.9, 150, 250, 150])
+
 MODEL = Model("standard-seasonal", Melt())
+WHOLE = Model("standard-seasonal-regional", Many(), low=LOW, high=HIGH).corrected({"g01": 0.5, "g04": 1.2})
+KEEP = Settings(smb_members=20, extrapolation=True)
 YEARS = np.arange(2001, 2031)
 
 
@@ -154,11 +170,11 @@ def test_neighbours_blocks_and_members_change_no_bit(seed, some, other, random):
     two = packing.select(made_region(seed=seed, target_pixels=other), np.array(chosen), other)
     position = [list(one["rgi_id"].values).index(i) for i in two["rgi_id"].values]
     order = random.sample(range(3), 3)
-    a = evolve(one, YEARS, FromPredictors(forcing, MODEL), members=xr.Dataset(coords={"member": list("abc")}))
+    abc = np.array(list("abc"))
+    members, others = (xr.Dataset(coords={"member": names}) for names in (abc, abc[order]))
+    a = evolve(one, YEARS, FromPredictors(forcing, WHOLE), members=members, settings=KEEP)
     there = forcing.isel(glacier=position, member=order).drop_vars("rgi_id")
-    b = evolve(
-        two, YEARS, FromPredictors(there, MODEL), members=xr.Dataset(coords={"member": np.array(list("abc"))[order]})
-    )
+    b = evolve(two, YEARS, FromPredictors(there, WHOLE), members=others, settings=KEEP)
     a, b = by_id(a.compute(scheduler="synchronous")), by_id(b.compute(scheduler="synchronous"))
     assert_same_bits(a.sel(glacier=b["glacier"].values, member=b["member"].values), b)
 
@@ -167,7 +183,8 @@ def test_workers_change_no_bit(client):
     glaciers = made_region(n=20, target_pixels=200)
     forcing = aligned_forcing(glaciers, YEARS)
     members = xr.Dataset(coords={"member": ["a", "b"]})
-    lazy = evolve(glaciers, YEARS, FromPredictors(forcing, MODEL), members=members, delta_h=functions(glaciers))
+    options = {"members": members, "delta_h": functions(glaciers), "settings": KEEP}
+    lazy = evolve(glaciers, YEARS, FromPredictors(forcing, WHOLE), **options)
     here = lazy.compute(scheduler="synchronous")
     there = client.compute(lazy).result()
     assert_same_bits(here, there)
@@ -259,6 +276,74 @@ def test_mean_and_spread_of_the_models():
     got = evolve(glaciers, YEARS, FromPredictors(aligned_forcing(glaciers, YEARS, 1), MODEL)).compute()
     spread = got["smb_spread"].values[0]
     np.testing.assert_allclose(spread[np.isfinite(spread)], 0.1, atol=1e-12)
+
+
+def test_every_member_of_the_models_is_kept_where_asked_for():
+    glaciers = made_region(n=5)
+    forcing = aligned_forcing(glaciers, YEARS, 2)
+    members = xr.Dataset(coords={"member": ["a", "b"]})
+    got = evolve(glaciers, YEARS, FromPredictors(forcing, WHOLE), members=members, settings=KEEP).compute()
+    each = got["smb_members"]
+    assert each.dims == ("member", "smb_member", "glacier", "hydro_year") and each.dtype == np.float32
+    assert each.sizes["smb_member"] == 20 and got["smb_member"].values.tolist() == list(range(20))
+    np.testing.assert_allclose(each.mean("smb_member"), got["smb"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(each.std("smb_member"), got["smb_spread"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(np.isnan(each).any("smb_member"), np.isnan(got["smb"]))
+    without = evolve(glaciers, YEARS, FromPredictors(forcing, WHOLE), members=members)
+    assert not {"smb_members", "smb_member", "extrapolation"} & set(without.variables)
+    assert_same_bits(without.compute(), got)
+    with pytest.raises(InputError, match="smb_members: 3 are to be kept; the model has 20"):
+        evolve(glaciers, YEARS, FromPredictors(forcing, WHOLE), settings=Settings(smb_members=3)).compute()
+
+
+def test_extrapolation_counts_features_outside_of_the_training_range():
+    """In the first year, whose topography is that of the start, by hand; never of a glacier that is gone."""
+    glaciers = made_region(n=12)
+    forcing = aligned_forcing(glaciers, YEARS, 1)
+    forcing["predictors"] = forcing["predictors"] + xr.DataArray([600.0, 0, 0], dims="predictor")
+    got = evolve(glaciers, YEARS, FromPredictors(forcing, WHOLE), settings=KEEP).compute()
+    flag = got["extrapolation"]
+    assert flag.dtype == np.uint8 and flag.max() > 3 and flag.attrs["units"] == "1"
+    start = evolve(glaciers, YEARS[:1], Prescribed(np.zeros(1))).compute().isel(member=0, hydro_year=0)
+    topography = {name: start[name].values for name in ("mean_elevation", "max_elevation", "tongue_slope", "area")}
+    topography |= {name: glaciers[name].values for name in ("lon", "lat", "aspect")}
+    anomalies = forcing["predictors"].values[0, 0] - forcing["reference"].values
+    rows = feature_matrix(WHOLE.recipe, anomalies, topography, forcing["regional_anomaly"].values[0, 0])
+    np.testing.assert_array_equal(flag[0, :, 0], ((rows < LOW) | (rows > HIGH)).sum(axis=1))
+    wide = Model(WHOLE.recipe, WHOLE.predict, low=LOW - 1e9, high=HIGH + 1e9)
+    none = evolve(glaciers, YEARS, FromPredictors(forcing, wide), settings=KEEP).compute()
+    assert (none["extrapolation"] == 0).all()
+    gone = (got["vanished_year"].values[0] > 0) & (got["vanished_year"].values[0] < YEARS[-1])
+    assert gone.any() and (flag.values[0, gone, -1] == 0).all()
+
+
+def test_the_regions_climate_reaches_every_glacier_and_its_absence_is_refused():
+    glaciers, plain = made_region(n=4), Model(WHOLE.recipe, WHOLE.predict)
+    forcing = aligned_forcing(glaciers, YEARS, 1)
+    warmer = forcing.copy()
+    warmer["regional_anomaly"] = forcing["regional_anomaly"] + xr.DataArray([100.0, 0, 0], dims="predictor")
+    base, other = (evolve(glaciers, YEARS[:1], FromPredictors(f, plain)).compute() for f in (forcing, warmer))
+    np.testing.assert_allclose(other["smb"] - base["smb"], -np.mean(0.1 / np.linspace(0.7, 1.3, 20)))
+    with pytest.raises(InputError, match="'regional_anomaly' is missing; recipe 'standard-seasonal-regional' needs it"):
+        evolve(glaciers, YEARS, FromPredictors(forcing.drop_vars("regional_anomaly"), WHOLE)).compute()
+
+
+def test_losses_of_every_member_are_scaled_before_their_mean():
+    """In the first year, in which geometry is the same: members below 0 by the glacier's factor, others not at all."""
+    glaciers = made_region(n=6)
+    forcing = aligned_forcing(glaciers, YEARS[:1], 1)
+    plain = Model(WHOLE.recipe, WHOLE.predict)
+    off = evolve(glaciers, YEARS[:1], FromPredictors(forcing, plain), settings=Settings(smb_members=20)).compute()
+    factors = {"g01": 0.5, "g04": 1.2, "elsewhere": 9.0}
+    on = evolve(
+        glaciers, YEARS[:1], FromPredictors(forcing, plain.corrected(factors)), settings=Settings(smb_members=20)
+    ).compute()
+    scale = np.array([factors.get(i, 1.0) for i in glaciers["rgi_id"].values])
+    want = off["smb_members"].values[0, :, :, 0]
+    want = np.where(want < 0, want * scale, want)
+    assert (want < 0).any() and (scale != 1).sum() == 2
+    np.testing.assert_allclose(on["smb_members"].values[0, :, :, 0], want, rtol=1e-6)
+    np.testing.assert_allclose(on["smb"].values[0, :, 0], want.mean(axis=0), rtol=1e-6)
 
 
 def test_elevation_feedback_makes_thinning_faster_and_can_be_off():

@@ -40,8 +40,24 @@ def test_recipes_have_the_originals_order():
     standard = features.feature_names("standard")
     assert standard[9:11] == ("cos_aspect", "sin_aspect") and len(standard) == 35
     assert features.feature_names("alpgm-1.2-seasonal") == names[:10]
-    assert {f.name for f in features.FEATURES} == set(names) | set(standard)
+    regional = features.feature_names("standard-regional")
+    assert {f.name for f in features.FEATURES} == set(names) | set(regional)
     assert not features.needs_monthly("standard-seasonal") and features.needs_monthly("standard")
+
+
+def test_regional_features_stand_after_all_others():
+    for base in ("standard", "alpgm-1.2", "standard-seasonal", "alpgm-1.2-seasonal"):
+        own, whole = features.feature_names(base), features.feature_names(f"{base}-regional")
+        monthly = features.needs_monthly(base)
+        assert whole[: len(own)] == own and len(whole) == len(own) + (27 if monthly else 3)
+        assert features.needs_monthly(f"{base}-regional") == monthly
+        assert features.needs_regional(f"{base}-regional") and not features.needs_regional(base)
+        assert all(name.startswith("regional_") for name in whole[len(own) :])
+    assert features.feature_names("standard-seasonal-regional")[11:] == (
+        "regional_cpdd_anomaly", "regional_winter_snowfall_anomaly", "regional_summer_snowfall_anomaly",
+    )  # fmt: skip
+    names = features.feature_names("alpgm-1.2-regional")
+    assert names[37] == "regional_tas_monthly_anomaly_oct" and names[-1] == "regional_snowfall_monthly_anomaly_sep"
 
 
 def test_aspect_of_both_recipes():
@@ -55,17 +71,80 @@ def test_aspect_of_both_recipes():
 @pytest.mark.parametrize("recipe", features.RECIPES)
 def test_table_equals_matrix_and_is_lazy(recipe):
     predictors, reference, topography = inputs()
+    given = chunked(predictors, glacier=5)
     with dask.config.set(scheduler=no_compute):
-        lazy = features.feature_table(chunked(predictors, glacier=5), reference, topography, recipe)
+        region = forcing.regional_anomaly(given, reference)
+        lazy = features.feature_table(given, reference, topography, recipe, region)
+    assert region.dims == ("hydro_year", "predictor") and region.chunks is not None
+    of_region = region.values
     assert lazy.chunks is not None and lazy.dims == ("glacier", "hydro_year", "feature")
     assert tuple(lazy.feature.values) == features.feature_names(recipe)
     anomalies = forcing.predictor_array(predictors).values - forcing.predictor_array(reference).values[:, None]
     kernel_topography = {name: topography[name].values for name in features.TOPOGRAPHY}
     for year in range(3):
-        want = features.feature_matrix(recipe, anomalies[:, year], kernel_topography)
+        want = features.feature_matrix(recipe, anomalies[:, year], kernel_topography, of_region[year])
         assert np.array_equal(lazy.isel(hydro_year=year).values, want)
         one = {name: value[4:5] for name, value in kernel_topography.items()}
-        assert np.array_equal(features.feature_matrix(recipe, anomalies[4:5, year], one), want[4:5])
+        alone = features.feature_matrix(recipe, anomalies[4:5, year], one, of_region[year])
+        assert np.array_equal(alone, want[4:5])
+
+
+def test_regional_anomaly_is_the_mean_of_the_glaciers_to_the_bit():
+    """By hand, and the same bits whatever the chunks, the order of dimensions or the members beside it."""
+    predictors, reference, _ = inputs(7)
+    anomalies = forcing.predictor_array(predictors).values - forcing.predictor_array(reference).values[:, None]
+    plain = forcing.regional_anomaly(predictors, reference)
+    np.testing.assert_allclose(plain, anomalies.mean(axis=0), rtol=1e-12)
+    for other in (
+        chunked(predictors, glacier=2),
+        predictors.transpose("month", "hydro_year", "glacier"),
+        predictors.expand_dims(member=["a", "b"]),
+    ):
+        got = forcing.regional_anomaly(other, reference)
+        np.testing.assert_array_equal(got.isel(member=1) if "member" in got.dims else got, plain)
+    predictors["cpdd"][3, 1] = np.nan
+    assert np.isnan(forcing.regional_anomaly(predictors, reference)[1, 0])
+    assert np.isfinite(forcing.regional_anomaly(predictors, reference)[[0, 2]]).all()
+
+
+def test_training_takes_the_mean_of_all_glaciers_observed_or_not():
+    predictors, reference, topography = inputs()
+    smb = xr.DataArray(
+        np.full((12, 3), np.nan), dims=("glacier", "hydro_year"), coords={"hydro_year": [2000, 2001, 2002]}
+    )
+    smb[2, 0] = smb[5, 1] = smb[7, 1] = -1.0
+    table = features.training_table(predictors, reference, topography, smb, "standard-seasonal-regional")
+    want = forcing.regional_anomaly(predictors, reference).sel(hydro_year=[2000, 2001, 2001])[:, :3]
+    np.testing.assert_array_equal(table["features"][:, 11:], want)
+    whole = features.training_table(predictors, reference, topography, smb, "standard-seasonal")
+    np.testing.assert_array_equal(table["features"][:, :11], whole["features"])
+
+
+def test_regional_features_of_members_and_of_recipes_without_months():
+    predictors, reference, topography = inputs()
+    later = predictors.expand_dims(member=["a", "b"]) * xr.DataArray([1.0, 2.0], dims="member")
+    later["reference_elevation"] = predictors["reference_elevation"]
+    region = forcing.regional_anomaly(later, reference)
+    seasonal = predictors.drop_dims("month")
+    short = forcing.regional_anomaly(seasonal, reference.drop_dims("month"))
+    got = features.feature_table(later, reference, topography, "standard-seasonal-regional", region)
+    for member in range(2):
+        np.testing.assert_array_equal(got[member, :, :, 11:], np.broadcast_to(region[member, :, :3], (12, 3, 3)))
+    mixed = features.feature_table(predictors, reference, topography, "standard-seasonal-regional", short)
+    np.testing.assert_array_equal(mixed[3, :, 11:], short)
+
+
+def test_missing_regional_anomalies_are_refused():
+    predictors, reference, topography = inputs()
+    region = forcing.regional_anomaly(predictors, reference)
+    with pytest.raises(
+        InputError, match=r"'standard-regional' needs 27 predictors; regional anomalies have shape \(\)"
+    ):
+        features.feature_table(predictors, reference, topography, "standard-regional").compute()
+    with pytest.raises(InputError, match=r"needs 27 predictors; regional anomalies have shape .*3\)"):
+        features.feature_table(predictors, reference, topography, "standard-regional", region[:, :3]).compute()
+    with pytest.raises(InputError, match="regional anomalies: 'regional_anomaly' has no hydrological year 2002"):
+        features.feature_table(predictors, reference, topography, "standard-regional", region[:2])
 
 
 def test_members_and_topography_by_year():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import small_region as small
@@ -33,15 +36,17 @@ def opened(base, tmp_path):
     """``opened(kind, changed stores, settings of sections)`` opens the inputs of a run."""
 
     def open_run(kind: str | None = "daily", changed: dict[str, xr.Dataset] | None = None, **sections) -> inputs.Inputs:
-        catalog = small.write_region(tmp_path / "changed", changed, base) if changed else base / "catalog.yaml"
+        folder = Path(tempfile.mkdtemp(dir=tmp_path)) if changed else base
+        catalog = small.write_region(folder, changed, base) if changed else base / "catalog.yaml"
         given = {"title": "t", "catalog": str(catalog), "output": "run", "period": {"start": FIRST, "end": LAST}}
         given["delta_h"] = {"entry": "delta_h"}
         if kind is None:
             given["smb"] = {"model": "prescribed", "prescribed": -1.0}
         else:
+            given["smb"] = {"recipe": "standard-seasonal"}
             given["forcing"] = {**KINDS[kind], "reference_period": small.HISTORY}
         for name, values in sections.items():
-            given[name] = {**given.get(name, {}), **values}
+            given[name] = {k: v for k, v in {**given.get(name, {}), **values}.items() if k != "recipe" or v is not None}
         return inputs.open_inputs(Config.model_validate(given))
 
     return open_run
@@ -204,7 +209,8 @@ def with_months(ds: xr.Dataset) -> xr.Dataset:
 
 
 def test_monthly_predictors_are_needed_by_a_recipe_that_takes_them(opened):
-    with pytest.raises(InputError, match=r"entry 'history': variable 'tas_monthly' is missing"):
+    feature = r"feature 'tas_monthly_anomaly_oct' of recipe 'standard' is made of it"
+    with pytest.raises(InputError, match=rf"entry 'history': variable 'tas_monthly' is missing; {feature}"):
         opened("predictors", smb={"recipe": "standard"})
     with pytest.raises(InputError, match=r"entry 'scenarios': variable 'tas_monthly' is missing"):
         opened("predictors", {"history": with_months(small.predictors(small.HISTORY))}, smb={"recipe": "standard"})
@@ -213,6 +219,80 @@ def test_monthly_predictors_are_needed_by_a_recipe_that_takes_them(opened):
 def test_monthly_predictors_serve(opened):
     changed = {"history": small.predictors(small.HISTORY), "scenarios": small.predictors(small.PROJECTION, 2)}
     opened("predictors", {name: with_months(ds) for name, ds in changed.items()}, smb={"recipe": "standard"})
+
+
+def test_regional_features_need_the_observed_glaciers_in_the_projection_too(opened):
+    later = small.predictors(small.PROJECTION, 2)
+    ids = np.array(["G0", "G1", "G2", "H3"], dtype=object)
+    far = later.assign_coords(rgi_id=("glacier", ids), lon=later["lon"] + [0, 0, 0, 1])
+    chosen = {"ids": ("G0", "G1")}
+    assert opened("predictors", {"scenarios": far}, glaciers=chosen).recipe == "standard-seasonal"
+    with pytest.raises(InputError, match=r"entry 'scenarios': no climate within max_distance = .* of glacier G3"):
+        opened(
+            "predictors",
+            {"scenarios": far},
+            glaciers=chosen,
+            smb={"recipe": "standard-seasonal-regional"},
+            forcing={"max_distance": 0.1},
+        )
+
+
+# -- stored models and corrections ----------------------------------------------------------------------------
+
+
+def stored(folder, recipe: str):
+    """A Lasso of made-up rows, stored."""
+    from alpgm_dask import smb
+    from alpgm_dask.features import feature_names
+
+    names, random = list(feature_names(recipe)), np.random.default_rng(0)
+    table = xr.Dataset(
+        {"features": (("sample", "feature"), random.normal(size=(20, len(names)))), "smb": ("sample", np.arange(20.0))},
+        coords={"feature": names, "hydro_year": ("sample", np.arange(2000, 2020)), "rgi_id": ("sample", ["G0"] * 20)},
+    )
+    model = smb.Lasso(recipe=recipe, alphas=(0.1,)).fit(table["features"], table["smb"].values)
+    return str(smb.save_model(model, folder, smb.model_card(model, table)))
+
+
+def test_a_stored_model_brings_its_recipe_and_needs_no_observations(opened, base, tmp_path):
+    path = stored(tmp_path / "model", "alpgm-1.2-seasonal")
+    found = opened("predictors", smb={"model": "stored", "path": path, "recipe": None})
+    assert found.recipe == "alpgm-1.2-seasonal" and found.model.kind == "lasso"
+    assert found.observations is None and found.urls["smb.path"] == path
+
+
+def test_a_stored_model_whose_features_the_data_cannot_supply_is_refused(opened, tmp_path):
+    monthly, regional = (stored(tmp_path / name, name) for name in ("alpgm-1.2", "standard-seasonal-regional"))
+    feature = "feature 'tas_monthly_anomaly_oct' of recipe 'alpgm-1.2' is made of it"
+    with pytest.raises(InputError, match=f"entry 'history': variable 'tas_monthly' is missing; {feature}"):
+        opened("predictors", smb={"model": "stored", "path": monthly, "recipe": None})
+    feature = "feature 'regional_cpdd_anomaly' of recipe 'standard-seasonal-regional'"
+    with pytest.raises(
+        InputError, match=f"entry 'nowhere' is missing; {feature} is made of the climate at its glaciers"
+    ):
+        opened("predictors", smb={"model": "stored", "path": regional, "recipe": None, "observations": "nowhere"})
+    found = opened("predictors", smb={"model": "stored", "path": regional, "recipe": None})
+    assert found.observations.sizes["glacier"] == 2
+    with pytest.raises(InputError, match=r"smb.path: .*gone: there is no such file or folder"):
+        opened("predictors", smb={"model": "stored", "path": str(tmp_path / "gone"), "recipe": None})
+    (tmp_path / "alpgm-1.2/weights.npz").write_bytes(b"other")
+    with pytest.raises(InputError, match=r"weights.npz: sha256 is .*, the card says"):
+        opened("daily", smb={"model": "stored", "path": monthly, "recipe": None})
+
+
+def corrections(ids=("G1", "G2"), factors=(0.5, 2.0)) -> xr.Dataset:
+    ds = xr.Dataset({"geodetic_factor": ("glacier", np.array(factors, dtype=float))})
+    return schema.annotate(ds.assign_coords(rgi_id=("glacier", np.array(ids, dtype=object))))
+
+
+def test_corrections_are_read_and_checked(opened):
+    asked = {"smb": {"recipe": "standard-seasonal", "geodetic": "geodetic"}}
+    found = opened("predictors", {"geodetic": corrections()}, **asked)
+    assert found.geodetic["geodetic_factor"].values.tolist() == [0.5, 2.0] and "geodetic" in found.urls
+    with pytest.raises(InputError, match=r"entry 'geodetic': rgi_id 'G1' stands 2 times; allowed: once"):
+        opened("predictors", {"geodetic": corrections(("G1", "G1"))}, **asked)
+    with pytest.raises(InputError, match=r"'geodetic_factor' is -1.0 at glacier 'G2'; allowed: positive numbers"):
+        opened("predictors", {"geodetic": corrections(factors=(1.0, -1.0))}, **asked)
 
 
 def test_glaciers_that_are_not_packed_are_refused(opened):
@@ -440,6 +520,7 @@ def test_the_preflight_reads_no_climate(opened):
             big = [v for v in ds.data_vars if set(ds[v].dims) & {"time", "hydro_year"}]
             replaced[name] = ds.assign({v: ds[v].copy(data=da.map_blocks(trap, ds[v].data, dtype="f8")) for v in big})
         settings = {"title": "t", "catalog": "c", "output": "o", "period": {"start": FIRST, "end": LAST}}
+        settings["smb"] = {"recipe": "standard-seasonal"}
         config = Config.model_validate({**settings, "forcing": {**KINDS[kind], "reference_period": small.HISTORY}})
         fields = {**vars(found), **replaced}
         inputs.check_climate(config, inputs.Inputs(**fields))

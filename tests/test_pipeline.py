@@ -26,7 +26,9 @@ start = 2014
 end = {end}
 
 [smb]
-recipe = "standard-seasonal"
+model = "lasso"
+recipe = "standard-seasonal-regional"
+keep_members = true
 
 [forcing]
 kind = "daily"
@@ -89,6 +91,9 @@ def test_results_open_with_xarray_alone_and_say_what_they_are(done, members, tmp
             assert key in results.attrs, key
         assert results.attrs["complete"] == 1
         assert np.isfinite(results["lat"].values).all()
+        assert results["smb_members"].dims == ("member", "smb_member", "glacier", "hydro_year")
+        np.testing.assert_array_equal(results["smb_members"][:, 0], results["smb"])  # a Lasso is one model
+        assert results["extrapolation"].dtype == np.uint8 and results["extrapolation"].max() > 0
         results.to_netcdf(tmp_path / "results.nc")
         # history is the same for both members, then they part
         np.testing.assert_array_equal(results["smb"][0, :, :2], results["smb"][1, :, :2])

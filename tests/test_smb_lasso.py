@@ -128,7 +128,8 @@ def test_a_stored_model_is_the_same_and_its_card_tells_its_story(tmp_path):
     assert card["recipe"] == "alpgm-1.2-seasonal" and card["features"] == list(NAMES)
     assert card["n_samples"] == 240 and len(card["groups"]) == 12 and card["period"] == [1990, 2009]
     assert card["data_sha256"] == table_fingerprint(table) and card["reference_period"] == [1967, 2015]
-    assert card["cv_scores"] == model.cv_scores_ and "numpy" in card["versions"] and len(card["files"]["weights.npz"]) == 64
+    assert card["cv_scores"] == model.cv_scores_ and "numpy" in card["versions"]
+    assert len(card["files"]["weights.npz"]) == 64
     other = made_table(seed=1)
     assert table_fingerprint(other) != card["data_sha256"] == table_fingerprint(table.chunk(sample=50))
     with pytest.raises(InputError, match="holds a model already"):

@@ -165,7 +165,7 @@ def test_kernels_know_numpy_and_numba_only(path):
         modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         for module in modules:
-            known = module.split(".")[0] in ("numpy", "numba", "math", "__future__")
+            known = module.split(".")[0] in ("numpy", "numba", "math", "typing", "collections", "__future__")
             own = module.startswith(("alpgm_dask.kernels", "alpgm_dask.constants"))
             assert known or own, f"{name_of(path)} imports {module}"
 

@@ -14,6 +14,7 @@ import shapely
 from alpgm_dask import packing
 from alpgm_dask.convert import alpgm_tables as tables
 from alpgm_dask.convert import inventory
+from alpgm_dask.convert.alpgm_geodetic import geodetic
 from alpgm_dask.convert.alpgm_report import (
     NOTES,
     report_inside,
@@ -215,7 +216,7 @@ def convert(
     mapper: Mapper = map,
     target_pixels: int = packing.TARGET_PIXELS,
 ) -> Conversion:
-    """ALPGM's rasters, outlines, flowlines, inventories, observed SMB and delta-h functions.
+    """ALPGM's rasters, outlines, flowlines, inventories, observed SMB, delta-h functions and geodetic corrections.
 
     Parameters
     ----------
@@ -230,8 +231,9 @@ def convert(
 
     Returns
     -------
-    Conversion with ``glaciers``, ``outlines``, the datasets ``inventories``, ``smb_observations``, ``delta_h``, and the
-    table ``inventory_rows`` (every row of the four inventories with the glacier it was matched to).
+    Conversion with ``glaciers``, ``outlines``, the datasets ``inventories``, ``smb_observations``, ``delta_h``,
+    ``geodetic``, ``geodetic_projections``, and the table ``inventory_rows`` (every row of the four inventories with the
+    glacier it was matched to).
 
     Raises
     ------
@@ -265,6 +267,7 @@ def convert(
         "smb_observations": tables.smb_observations(data, matcher, report),
         "delta_h": tables.delta_h_functions(data, french.groupby("glims_id")["rgi_id"].agg(list).to_dict(), report),
     }
+    datasets |= geodetic(data, {int(i[-5:]): i for i in converted}, report)
     report.notes += NOTES
     points = gpd.GeoDataFrame(rows[list(_ROW_COLUMNS)], geometry=gpd.points_from_xy(rows["lon"], rows["lat"], crs=4326))
     return Conversion(report, glaciers, geometries, datasets, {"inventory_rows": points})

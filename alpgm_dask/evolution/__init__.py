@@ -1,14 +1,15 @@
 """Glaciers year by year: topography -> climate at that topography -> mass balance -> thickness -> topography.
 
 The year loop runs inside one task per block of glaciers and climate member (:mod:`.block`); :mod:`.graph` builds the
-lazy graph over blocks and members; :mod:`.balance` says where the mass balance of a year comes from; :mod:`.single`
-evolves one glacier given as arrays.
+lazy graph over blocks and members; :mod:`.balance` is the mass balance of a block in a year, :mod:`.sources` where that
+of the region comes from; :mod:`.single` evolves one glacier given as arrays.
 """
 
-from alpgm_dask.evolution.balance import FromDaily, FromPredictors, Model, Prescribed
+from alpgm_dask.evolution.balance import Model
 from alpgm_dask.evolution.block import Settings, evolve_block
 from alpgm_dask.evolution.graph import assemble, clipped_elevation, evolve, tasks
 from alpgm_dask.evolution.single import evolve_geometry
+from alpgm_dask.evolution.sources import FromDaily, FromPredictors, Prescribed
 
 __all__ = [
     "FromDaily",

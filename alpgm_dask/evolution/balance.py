@@ -1,26 +1,39 @@
-"""Where the mass balance of a year comes from: prescribed, or a model fed with climate at the current topography.
-
-A source stands at the level of the region: it says which lazy data a block needs under a member (``inputs``), and how
-to make the block's balance of them once they are loaded inside the task (``build``).
-"""
+"""The mass balance of a block of glaciers: prescribed, or a model fed with climate at the current topography."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
 
-from alpgm_dask.features import feature_matrix
-from alpgm_dask.forcing import block_forcing_predictors, block_forcing_spliced
-from alpgm_dask.packing import Block
+from alpgm_dask.features import feature_matrix, needs_regional
+from alpgm_dask.kernels.balance import scale_losses
+from alpgm_dask.schema import InputError, texts
 
 #: Topography of a block at the start of a year, per variable (glacier,): mean_elevation, max_elevation (m),
 #: tongue_slope (degree), area (m2).
 Topography = dict[str, np.ndarray]
+
+
+class OneYear(NamedTuple):
+    """What a balance says of a block of glaciers in one year.
+
+    Attributes
+    ----------
+    smb
+        (smb_member, glacier) m w.e.
+    predictors
+        (glacier, 3) cpdd, winter and summer snowfall.
+    extrapolation
+        (glacier,) number of features outside of the range that the model was trained on; 0 where no range is known.
+    """
+
+    smb: np.ndarray
+    predictors: np.ndarray
+    extrapolation: np.ndarray
 
 
 class Balance(Protocol):
@@ -28,8 +41,8 @@ class Balance(Protocol):
 
     uses_forcing: ClassVar[bool]
 
-    def __call__(self, k: int, topography: Topography) -> tuple[np.ndarray, np.ndarray]:
-        """(smb_member, glacier) m w.e. of year index k, and (glacier, 3) cpdd, winter and summer snowfall."""
+    def __call__(self, k: int, topography: Topography) -> OneYear:
+        """The mass balance of year index k."""
         ...
 
 
@@ -56,80 +69,9 @@ class PrescribedBalance:
     smb: np.ndarray
     uses_forcing: ClassVar[bool] = False
 
-    def __call__(self, k: int, topography: Topography) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, k: int, topography: Topography) -> OneYear:
         n = topography["area"].size
-        return np.broadcast_to(self.smb[k], (1, n)), np.full((n, 3), np.nan)
-
-
-@dataclass(frozen=True)
-class LearnedBalance:
-    """A mass-balance model asked every year at the glaciers' current topography.
-
-    Attributes
-    ----------
-    forcing
-        climate of the block's glaciers.
-    recipe
-        the features that the model was trained on, see :data:`alpgm_dask.features.RECIPES`.
-    predict
-        (row, feature) -> (smb_member, row) m w.e.
-    fixed
-        lon, lat, aspect (degree) of the block's glaciers, (glacier,) each.
-    elevation
-        (glacier,) m: where climate is taken whatever the surface does; None: at the current mean elevation.
-    """
-
-    forcing: Forcing
-    recipe: str
-    predict: Callable[[np.ndarray], np.ndarray]
-    fixed: dict[str, np.ndarray]
-    elevation: np.ndarray | None = None
-    uses_forcing: ClassVar[bool] = True
-
-    def __call__(self, k: int, topography: Topography) -> tuple[np.ndarray, np.ndarray]:
-        n = topography["area"].size
-        present = np.isfinite(topography["mean_elevation"])
-        predictors = self.forcing.predictors(
-            k, topography["mean_elevation"] if self.elevation is None else self.elevation
-        )
-        anomalies = predictors - self.forcing.reference
-        features = feature_matrix(self.recipe, anomalies, {**topography, **self.fixed})
-        known = present & np.isfinite(features).all(axis=1)
-        members = self.predict(features[known])
-        smb = np.full((members.shape[0], n), np.nan)
-        smb[:, known] = members
-        return smb, predictors[:, :3]
-
-
-class Source(Protocol):
-    """The mass balance of a region."""
-
-    def inputs(self, block: Block, member: int) -> Any:
-        """Lazy data of a block under a member; loaded before :meth:`build` sees them."""
-        ...
-
-    def build(self, inputs: Any, glaciers: xr.Dataset, start_elevation: np.ndarray) -> Balance:
-        """The block's balance: `glaciers` are its loaded attributes, (glacier,) m its mean elevation at the start."""
-        ...
-
-
-@dataclass(frozen=True)
-class Prescribed:
-    """One series of mass balance for all glaciers.
-
-    Attributes
-    ----------
-    smb
-        (year,) m w.e.
-    """
-
-    smb: np.ndarray
-
-    def inputs(self, block: Block, member: int) -> None:
-        return None
-
-    def build(self, inputs: None, glaciers: xr.Dataset, start_elevation: np.ndarray) -> Balance:
-        return PrescribedBalance(self.smb)
+        return OneYear(np.broadcast_to(self.smb[k], (1, n)), np.full((n, 3), np.nan), np.zeros(n, dtype="uint8"))
 
 
 @dataclass(frozen=True)
@@ -144,89 +86,106 @@ class Model:
         (row, feature) -> (smb_member, row) m w.e.
     elevation_feedback
         whether climate is taken at the glaciers' current mean elevation, or always at that of the start.
+    low, high
+        (feature,) smallest and largest value of each feature in training; None: not known.
+    geodetic_factor
+        rgi_id -> what negative mass balances of the glacier are multiplied with, see :meth:`corrected`.
     """
 
     recipe: str
     predict: Callable[[np.ndarray], np.ndarray]
     elevation_feedback: bool = True
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    geodetic_factor: Mapping[str, float] | None = None
 
-    def balance(self, forcing: Forcing, glaciers: xr.Dataset, start_elevation: np.ndarray) -> Balance:
-        """The balance of a block, from its forcing and its loaded attributes."""
-        fixed = {name: glaciers[name].values.astype("float64") for name in ("lon", "lat", "aspect")}
-        elevation = None if self.elevation_feedback else start_elevation
-        return LearnedBalance(forcing, self.recipe, self.predict, fixed, elevation)
+    def corrected(self, geodetic_factor: Mapping[str, float]) -> Model:
+        """This model with its losses scaled to geodetic balances; a model that is corrected already is refused.
+
+        Parameters
+        ----------
+        geodetic_factor
+            rgi_id -> factor of negative balances (:func:`alpgm_dask.smb.geodetic.geodetic_factors`); glaciers that are
+            not named stay as they are.
+
+        Raises
+        ------
+        InputError
+            if the model carries a correction: a second one would scale what is scaled.
+        """
+        if self.geodetic_factor is not None:
+            raise InputError("geodetic correction: the model is corrected already; allowed: once")
+        return replace(self, geodetic_factor=dict(geodetic_factor))
+
+    def balance(
+        self,
+        forcing: Forcing,
+        glaciers: xr.Dataset,
+        start_elevation: np.ndarray,
+        regional: np.ndarray | None = None,
+    ) -> Balance:
+        """The balance of a block, from its forcing, its loaded attributes and the region's climate (year, predictor).
+
+        Raises
+        ------
+        InputError
+            if the recipe takes the region's climate and there is none.
+        """
+        if needs_regional(self.recipe) and regional is None:
+            raise InputError(f"forcing: 'regional_anomaly' is missing; recipe {self.recipe!r} needs it")
+        ids = texts(glaciers["rgi_id"])
+        return LearnedBalance(
+            forcing,
+            self,
+            {name: glaciers[name].values.astype("float64") for name in ("lon", "lat", "aspect")},
+            elevation=None if self.elevation_feedback else start_elevation,
+            regional=regional,
+            geodetic_factor=np.array([(self.geodetic_factor or {}).get(rgi_id, 1.0) for rgi_id in ids]),
+        )
 
 
 @dataclass(frozen=True)
-class FromPredictors:
-    """A model fed with predictors at the glaciers, moved to their current elevation by a sensitivity.
+class LearnedBalance:
+    """A mass-balance model asked every year at the glaciers' current topography.
 
     Attributes
     ----------
     forcing
-        :func:`alpgm_dask.forcing.align_predictors` of the glaciers of the run, in their order.
+        climate of the block's glaciers.
     model
-        what they are fed to.
+        what it is fed to.
+    fixed
+        lon, lat, aspect (degree) of the block's glaciers, (glacier,) each.
+    elevation
+        (glacier,) m: where climate is taken whatever the surface does; None: at the current mean elevation.
+    regional
+        (year, predictor) anomalies of the region's mean climate, the same for every block; None: the recipe has none.
+    geodetic_factor
+        (glacier,) what negative balances of every member are multiplied with; 1: nothing is changed.
     """
 
-    forcing: xr.Dataset
+    forcing: Forcing
     model: Model
+    fixed: dict[str, np.ndarray]
+    elevation: np.ndarray | None
+    regional: np.ndarray | None
+    geodetic_factor: np.ndarray
+    uses_forcing: ClassVar[bool] = True
 
-    def inputs(self, block: Block, member: int) -> xr.Dataset:
-        one = self.forcing.isel(glacier=block.glaciers)
-        return one.isel(member=member) if "member" in one.dims else one
-
-    @property
-    def build(self) -> Callable[..., Balance]:
-        return partial(_build_from_predictors, self.model)
-
-
-def _build_from_predictors(
-    model: Model, inputs: xr.Dataset, glaciers: xr.Dataset, start_elevation: np.ndarray
-) -> Balance:
-    return model.balance(block_forcing_predictors(inputs, start_elevation), glaciers, start_elevation)
-
-
-@dataclass(frozen=True)
-class FromDaily:
-    """A model fed with daily climate, brought to the glaciers' current elevation every year.
-
-    Attributes
-    ----------
-    climates
-        ([``member``,] ``time``, ``point``) daily, one after the other: the history, and a projection if there is one.
-    points
-        point (int) and the reference climatology (``glacier``) of the glaciers of the run, in their order.
-    model
-        what they are fed to.
-    years
-        (year,) hydrological years of the run.
-    """
-
-    climates: tuple[xr.Dataset, ...]
-    points: xr.Dataset
-    model: Model
-    years: np.ndarray
-
-    def inputs(self, block: Block, member: int) -> tuple[list[xr.Dataset], xr.Dataset]:
-        points = self.points.isel(glacier=block.glaciers)
-        used, column = np.unique(points["point"].values, return_inverse=True)
-        parts = [part.isel(point=used) for part in self.climates]
-        parts = [part.isel(member=member) if "member" in part.dims else part for part in parts]
-        return parts, points.drop_vars("forcing_distance").assign(point=("glacier", column))
-
-    @property
-    def build(self) -> Callable[..., Balance]:
-        return partial(_build_from_daily, self.model, self.years)
-
-
-def _build_from_daily(
-    model: Model,
-    years: np.ndarray,
-    inputs: tuple[list[xr.Dataset], xr.Dataset],
-    glaciers: xr.Dataset,
-    start_elevation: np.ndarray,
-) -> Balance:
-    parts, points = inputs
-    forcing = block_forcing_spliced(parts, points["point"], points.drop_vars("point"), years)
-    return model.balance(forcing, glaciers, start_elevation)
+    def __call__(self, k: int, topography: Topography) -> OneYear:
+        n, model = topography["area"].size, self.model
+        present = np.isfinite(topography["mean_elevation"])
+        predictors = self.forcing.predictors(
+            k, topography["mean_elevation"] if self.elevation is None else self.elevation
+        )
+        anomalies = predictors - self.forcing.reference
+        regional = None if self.regional is None else self.regional[k]
+        features = feature_matrix(model.recipe, anomalies, {**topography, **self.fixed}, regional)
+        known = present & np.isfinite(features).all(axis=1)
+        members = model.predict(features[known])
+        smb = np.full((members.shape[0], n), np.nan)
+        smb[:, known] = scale_losses(members, self.geodetic_factor[known])
+        outside = np.zeros(n, dtype="uint8")
+        if model.low is not None and model.high is not None:
+            outside[known] = ((features[known] < model.low) | (features[known] > model.high)).sum(axis=1)
+        return OneYear(smb, predictors[:, :3], outside)

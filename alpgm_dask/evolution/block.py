@@ -9,7 +9,8 @@ import numpy as np
 from alpgm_dask.constants import FLAT_BELOW_AREA
 from alpgm_dask.evolution.balance import Balance
 from alpgm_dask.kernels import geometry, topography
-from alpgm_dask.schema import FAILURE, STATUS
+from alpgm_dask.kernels.balance import mean_and_spread
+from alpgm_dask.schema import FAILURE, STATUS, InputError
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,18 @@ class Settings:
         whether ice outside of the inventory outline is left out, as ALPGM does for 2003.
     thickness_years
         hydrological years at whose end the thickness of every pixel is kept.
+    smb_members
+        number of models of an SMB ensemble, if what each of them says is kept; 0: only their mean and spread are.
+    extrapolation
+        whether it is kept how many features of a glacier were outside of the model's training range.
     """
 
     mass_conserving: bool = True
     flat_below_area: float = FLAT_BELOW_AREA
     clip_to_outline: bool = False
     thickness_years: tuple[int, ...] = ()
+    smb_members: int = 0
+    extrapolation: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,9 +195,10 @@ def evolve_block(state: State, balance: Balance, years: np.ndarray, settings: Se
 
     Returns
     -------
-    The variables of :data:`YEARLY` (glacier, year) at the end of each year; initial_area, initial_volume, status,
-    failure, vanished_year (glacier,); ice_thickness (thickness_year, pixel), NaN where there is no ice;
-    final_thickness (pixel,).
+    The variables of :data:`YEARLY` (glacier, year) at the end of each year, and of these two those that `settings` asks
+    for: extrapolation (glacier, year) uint8, smb_members (smb_member, glacier, year) float32; initial_area,
+    initial_volume, status, failure, vanished_year (glacier,); ice_thickness (thickness_year, pixel), NaN where there is
+    no ice; final_thickness (pixel,).
 
     A glacier that cannot go on (no ice at the start, ice or mass balance that is no number) is marked as failed with
     its reason; its years so far are kept, later ones are NaN. One whose ice is gone is marked as vanished and has
@@ -200,21 +208,22 @@ def evolve_block(state: State, balance: Balance, years: np.ndarray, settings: Se
     failure = np.zeros(n, dtype="int8")
     failure[state.count == 0] = FAILURE.index("no_ice")
     failure[_not_finite(state.block)] = FAILURE.index("ice_not_finite")
-    initial, kept = state.table.copy(), _Years.empty(len(years), n)
+    initial, kept = state.table.copy(), _Years.empty(len(years), n, settings)
     vanished_year = np.zeros(n, dtype="int16")
     thickness = np.full((len(settings.thickness_years), state.thickness.size), np.nan)
     for k, year in enumerate(years):
         alive = (state.count > 0) & (failure == 0)
-        members, predictors = balance(k, state.topography())
+        members, predictors, outside = balance(k, state.topography())
         lost = alive & ~np.isfinite(members).all(axis=0)
         failure[lost] = FAILURE.index("smb_not_finite")
         if balance.uses_forcing:
             failure[lost & ~np.isfinite(predictors).all(axis=1)] = FAILURE.index("forcing_not_finite")
         alive &= ~lost
-        smb = members.mean(axis=0)
+        smb, spread = mean_and_spread(members)
         state.advance(alive, smb, settings)
         vanished_year[alive & (state.count == 0)] = year
-        kept.record(k, state, alive, failure > 0, smb, members.std(axis=0), predictors)
+        kept.record(k, state, alive, failure > 0)
+        kept.record_balance(k, members, outside, np.column_stack([smb, spread, predictors]))
         if year in settings.thickness_years:
             thickness[settings.thickness_years.index(year)] = state.thickness_on_pixels()
     status = np.where(failure > 0, STATUS.index("failed"), STATUS.index("ok")).astype("int8")
@@ -240,21 +249,34 @@ class _Years:
     alive: np.ndarray
     failed: np.ndarray
     balance: np.ndarray
+    members: np.ndarray | None
+    extrapolation: np.ndarray | None
 
     @classmethod
-    def empty(cls, years: int, glaciers: int) -> _Years:
+    def empty(cls, years: int, glaciers: int, settings: Settings) -> _Years:
+        n = settings.smb_members
         return cls(
             table=np.empty((years, glaciers, len(topography.COLUMNS))),
             tongue_slope=np.empty((years, glaciers)),
             alive=np.empty((years, glaciers), dtype=bool),
             failed=np.empty((years, glaciers), dtype=bool),
             balance=np.empty((years, glaciers, len(_FROM_BALANCE))),
+            members=np.empty((n, years, glaciers), dtype="float32") if n else None,
+            extrapolation=np.empty((years, glaciers), dtype="uint8") if settings.extrapolation else None,
         )
 
-    def record(self, k, state, alive, failed, smb, spread, predictors) -> None:
+    def record(self, k: int, state: State, alive: np.ndarray, failed: np.ndarray) -> None:
         self.table[k], self.tongue_slope[k] = state.table, state.tongue_slope
         self.alive[k], self.failed[k] = alive, failed
-        self.balance[k, :, 0], self.balance[k, :, 1], self.balance[k, :, 2:] = smb, spread, predictors
+
+    def record_balance(self, k: int, members: np.ndarray, outside: np.ndarray, columns: np.ndarray) -> None:
+        self.balance[k] = columns
+        if self.members is not None:
+            if len(members) != len(self.members):
+                raise InputError(f"smb_members: {len(self.members)} are to be kept; the model has {len(members)}")
+            self.members[:, k] = members
+        if self.extrapolation is not None:
+            self.extrapolation[k] = outside
 
     def variables(self) -> dict[str, np.ndarray]:
         """(glacier, year) each. A vanished glacier has no mass balance and asks for nothing; a failed one is NaN."""
@@ -263,4 +285,8 @@ class _Years:
         out["tongue_slope"] = self.tongue_slope
         out = {name: np.where(self.failed, np.nan, values) for name, values in out.items()}
         out |= {name: np.where(self.alive, self.balance[:, :, j], np.nan) for j, name in enumerate(_FROM_BALANCE)}
-        return {name: np.ascontiguousarray(values.T) for name, values in out.items()}
+        if self.extrapolation is not None:
+            out["extrapolation"] = np.where(self.alive, self.extrapolation, np.uint8(0))
+        if self.members is not None:
+            out["smb_members"] = np.where(self.alive, self.members, np.float32(np.nan))
+        return {name: np.ascontiguousarray(np.swapaxes(values, -1, -2)) for name, values in out.items()}

@@ -14,8 +14,8 @@ from dask.delayed import Delayed
 
 from alpgm_dask import packing
 from alpgm_dask.delta_h import functions_for
-from alpgm_dask.evolution.balance import Source
 from alpgm_dask.evolution.block import YEARLY, BlockArrays, Settings, State, evolve_block
+from alpgm_dask.evolution.sources import Source
 from alpgm_dask.schema import InputError, annotate
 
 _NEEDED = (
@@ -41,6 +41,19 @@ PER_GLACIER = {
     "failure": "int8",
     "vanished_year": "int16",
 }
+
+
+_GLACIER_YEAR = ("member", "glacier", "hydro_year")
+
+
+def _yearly(settings: Settings) -> dict[str, tuple[tuple[str, ...], str]]:
+    """Results per glacier and year -> their dimensions and type."""
+    out = dict.fromkeys(YEARLY, (_GLACIER_YEAR, "float64"))
+    if settings.extrapolation:
+        out["extrapolation"] = (_GLACIER_YEAR, "uint8")
+    if settings.smb_members:
+        out["smb_members"] = (("member", "smb_member", "glacier", "hydro_year"), "float32")
+    return out
 
 
 def block_arrays(block: xr.Dataset, functions: xr.Dataset, settings: Settings) -> BlockArrays:
@@ -76,7 +89,7 @@ def _run(
     state = State.start(block_arrays(block, functions_for(block, own, kind), settings))
     balance = build(inputs, block, state.mean_elevation.copy())
     out = evolve_block(state, balance, years, settings)
-    variables: dict[str, Any] = {name: (("member", "glacier", "hydro_year"), out[name][None]) for name in YEARLY}
+    variables: dict[str, Any] = {name: (dims, out[name][None]) for name, (dims, _) in _yearly(settings).items()}
     variables |= {name: (("member", "glacier"), out[name][None]) for name in PER_GLACIER}
     if settings.thickness_years:
         variables["ice_thickness"] = (("member", "thickness_year", "pixel"), out["ice_thickness"][None])
@@ -210,8 +223,8 @@ def evolve(
     Returns
     -------
     Dataset (``member``, ``glacier``, ``hydro_year``) of state and mass balance at the end of each year, (``member``,
-    ``glacier``) status, failure, vanished_year and initial state, (``member``, ``thickness_year``, ``pixel``)
-    ice_thickness where asked for, and the attributes of the glaciers.
+    ``glacier``) status, failure, vanished_year and initial state, the attributes of the glaciers, and where asked for
+    (``member``, ``thickness_year``, ``pixel``) ice_thickness, extrapolation, and smb_members with ``smb_member``.
     """
     settings = settings or Settings()
     members = members if members is not None else xr.Dataset(coords={"member": ["1"]})
@@ -231,28 +244,29 @@ def assemble(
     blocks, n_members = packing.blocks(glaciers), members.sizes["member"]
     per_block = {b.index: b.glaciers.stop - b.glaciers.start for b in blocks}
     n_pixels = int(glaciers.attrs["block_pixels"])
+    sizes = {"member": 1, "hydro_year": years.size, "smb_member": settings.smb_members, "pixel": n_pixels}
+    sizes["thickness_year"] = len(settings.thickness_years)
     pick = dask.delayed(lambda block, name: block[name].values, pure=False)
 
-    def lazy(name: str, dtype: str, shape: Callable[[int], tuple[int, ...]], axis: int) -> da.Array:
-        rows = [
-            da.concatenate(
-                [da.from_delayed(pick(made[m, b.index], name), shape(b.index), dtype) for b in blocks], axis=axis
-            )
-            for m in range(n_members)
-        ]
-        return da.concatenate(rows, axis=0)
+    def lazy(name: str, dims: tuple[str, ...], dtype: str) -> tuple[tuple[str, ...], da.Array]:
+        def of_block(member: int, block: int) -> da.Array:
+            shape = tuple(per_block[block] if dim == "glacier" else sizes[dim] for dim in dims)
+            return da.from_delayed(pick(made[member, block], name), shape, dtype)
+
+        axis = dims.index("pixel" if "pixel" in dims else "glacier")
+        rows = [da.concatenate([of_block(m, b.index) for b in blocks], axis=axis) for m in range(n_members)]
+        return dims, da.concatenate(rows, axis=0)
 
     out = glaciers[[name for name in _CARRIED if name in glaciers.variables]]
     out = out.drop_vars("x", errors="ignore").assign_coords(members.coords)
-    for name in YEARLY:
-        values = lazy(name, "float64", lambda b: (1, per_block[b], years.size), 1)
-        out[name] = (("member", "glacier", "hydro_year"), values)
+    for name, (dims, dtype) in _yearly(settings).items():
+        out[name] = lazy(name, dims, dtype)
     for name, dtype in PER_GLACIER.items():
-        out[name] = (("member", "glacier"), lazy(name, dtype, lambda b: (1, per_block[b]), 1))
+        out[name] = lazy(name, ("member", "glacier"), dtype)
+    if settings.smb_members:
+        out = out.assign_coords(smb_member=np.arange(settings.smb_members))
     if settings.thickness_years:
-        shape = (1, len(settings.thickness_years), n_pixels)
-        values = lazy("ice_thickness", "float64", lambda b: shape, 2)
-        out["ice_thickness"] = (("member", "thickness_year", "pixel"), values)
+        out["ice_thickness"] = lazy("ice_thickness", ("member", "thickness_year", "pixel"), "float64")
         out = out.assign(x=glaciers["x"], y=glaciers["y"])
         out = out.assign_coords(thickness_year=np.array(settings.thickness_years))
     out = out.assign_coords(hydro_year=years)

@@ -2,7 +2,7 @@
 
 Two sources, one contract: daily climate at points (:mod:`.daily`), brought to a glacier at its current elevation, and
 predictors made elsewhere (:mod:`.predictors`), moved to the current elevation by a sensitivity. :mod:`.matching` says
-which point or row a glacier takes.
+which point or row a glacier takes; :mod:`.regional` is the mean climate of the region.
 """
 
 from alpgm_dask.forcing.aligned import align_predictors
@@ -23,6 +23,7 @@ from alpgm_dask.forcing.predictors import (
     predictor_array,
     reference_climatology,
 )
+from alpgm_dask.forcing.regional import regional_anomaly, regional_from_daily, regional_from_predictors
 from alpgm_dask.forcing.sensitivity import elevation_sensitivity
 
 __all__ = [
@@ -44,4 +45,7 @@ __all__ = [
     "partition_phase",
     "predictor_array",
     "reference_climatology",
+    "regional_anomaly",
+    "regional_from_daily",
+    "regional_from_predictors",
 ]

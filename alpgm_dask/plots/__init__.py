@@ -5,13 +5,21 @@ Regional sums are reduced lazily and computed once, small, before anything is dr
 """
 
 from alpgm_dask.plots.common import save
+from alpgm_dask.plots.explain import plot_importance, plot_response
 from alpgm_dask.plots.maps import plot_glacier, plot_remaining_ice, remaining_share
 from alpgm_dask.plots.regional import plot_region, plot_smb, regional_balance, regional_series
+from alpgm_dask.plots.validation import plot_cumulative, plot_error_by_magnitude, plot_reliability, plot_scatter
 
 __all__ = [
+    "plot_cumulative",
+    "plot_error_by_magnitude",
     "plot_glacier",
+    "plot_importance",
     "plot_region",
+    "plot_reliability",
     "plot_remaining_ice",
+    "plot_response",
+    "plot_scatter",
     "plot_smb",
     "regional_balance",
     "regional_series",

@@ -37,6 +37,21 @@ class Regressor:
             setattr(self, name, value)
         return self
 
+    def settings(self) -> dict[str, Any]:
+        """The settings as JSON holds them, for the card of a stored model."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in self.get_params().items()}
+
+    def about(self) -> dict[str, Any]:
+        """What the card of a stored model says of the model itself: what it is, and how the fit went; JSON-ready."""
+        return {
+            "kind": self.kind,
+            "recipe": self.recipe,
+            "settings": self.settings(),
+            "alpha": getattr(self, "alpha_", None),
+            "train_scores": getattr(self, "train_scores_", {}),
+            "cv_scores": getattr(self, "cv_scores_", {}),
+        }
+
     def __sklearn_tags__(self):
         """What scikit-learn (1.6 or newer) asks of an estimator; only called from there."""
         from sklearn.utils import RegressorTags, Tags, TargetTags
@@ -176,6 +191,17 @@ def balanced_weights(y, width: float = 1.0) -> np.ndarray:
     """
     _, code, count = np.unique(np.floor(np.asarray(y) / width), return_inverse=True, return_counts=True)
     return len(code) / (len(count) * count[code.ravel()])
+
+
+def mean_over_members(members: np.ndarray) -> np.ndarray:
+    """(row,) mean of (smb_member, row), added member by member.
+
+    NumPy's own mean over the first axis adds in another order where there is a single row.
+    """
+    total = np.zeros(members.shape[1])
+    for member in members:
+        total += member
+    return total / len(members)
 
 
 def scores(observed: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

@@ -16,11 +16,12 @@ import xarray as xr
 
 from alpgm_dask.features import feature_names
 from alpgm_dask.schema import InputError
+from alpgm_dask.smb.extrapolation import training_range
 
 #: Where the class of each kind of model is; imported only when one is loaded.
 KINDS = {
     "lasso": ("alpgm_dask.smb.lasso", "Lasso"),
-    "gaussian_process": ("alpgm_dask.smb.gaussian_process", "GaussianProcess"),
+    "gaussian_process": ("alpgm_dask.smb.process", "GaussianProcess"),
     "neural_network": ("alpgm_dask.smb.neural_network", "NeuralNetwork"),
     "tree_ensemble": ("alpgm_dask.smb.tree_ensemble", "TreeEnsemble"),
     "ensemble": ("alpgm_dask.smb.ensemble", "Ensemble"),
@@ -28,7 +29,53 @@ KINDS = {
     "published_lasso": ("alpgm_dask.smb.published", "PublishedLasso"),
 }
 
+#: Kinds that a run can train.
+TRAINED = ("gaussian_process", "lasso", "neural_network", "tree_ensemble", "ensemble")
+
 CARD, WEIGHTS = "model_card.json", "weights.npz"
+
+
+def class_of(kind: str) -> Any:
+    """The class of a kind of model, one of KINDS."""
+    module, name = KINDS[kind]
+    return getattr(importlib.import_module(module), name)
+
+
+def make_model(kind: str, recipe: str | None = None, settings: dict[str, Any] | None = None, seed: int = 0) -> Any:
+    """An unfitted model from words and numbers, as a run file has them.
+
+    Parameters
+    ----------
+    kind
+        "gaussian_process", "lasso", "neural_network", "tree_ensemble" or "ensemble".
+    recipe
+        which features it takes; None: its own default.
+    settings
+        its other settings by name; those of an ensemble as :meth:`.ensemble.Ensemble.of` takes them.
+    seed
+        of whatever is random in it, unless the settings say another.
+
+    Raises
+    ------
+    InputError
+        for an unknown kind or setting.
+
+    >>> make_model("lasso", "standard", {"alphas": 20})
+    Lasso(recipe='standard', alphas=20, eps=0.001, cv='glacier', n_splits=10)
+    """
+    if kind not in TRAINED:
+        raise InputError(f"model {kind!r} is not known; allowed: {', '.join(TRAINED)}")
+    make = class_of(kind)
+    settings = {**({"recipe": recipe} if recipe is not None else {}), **(settings or {})}
+    if hasattr(make, "of"):
+        return make.of(**{"seed": seed, **settings})
+    allowed = list(make().get_params())
+    if "seed" in allowed:
+        settings = {"seed": seed, **settings}
+    unknown = [name for name in settings if name not in allowed]
+    if unknown:
+        raise InputError(f"{kind} has no setting {unknown[0]!r}; allowed: {', '.join(allowed)}")
+    return make(**settings)
 
 
 def table_fingerprint(table: xr.Dataset) -> str:
@@ -59,11 +106,9 @@ def model_card(model: Any, table: xr.Dataset, *, seed: int | None = None, **extr
     group = table["rgi_id"] if "rgi_id" in table.coords else table["glacier_index"]
     years = table["hydro_year"].values
     return {
-        "kind": model.kind,
-        "recipe": model.recipe,
+        **model.about(),
         "features": list(map(str, table["feature"].values)),
-        "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in model.get_params().items()},
-        "alpha": getattr(model, "alpha_", None),
+        "feature_range": [bound.tolist() for bound in training_range(table["features"].values)],
         "target": "smb",
         "target_units": "m year-1",
         "n_samples": int(table.sizes["sample"]),
@@ -71,8 +116,6 @@ def model_card(model: Any, table: xr.Dataset, *, seed: int | None = None, **extr
         "period": [int(years.min()), int(years.max())],
         "seed": seed,
         "data_sha256": table_fingerprint(table),
-        "train_scores": getattr(model, "train_scores_", {}),
-        "cv_scores": getattr(model, "cv_scores_", {}),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": _versions(),
         **extra,
@@ -144,11 +187,10 @@ def load_model(folder: str | Path) -> Any:
     recipe = card.get("recipe")
     if recipe is not None and list(feature_names(recipe)) != card.get("features"):
         raise InputError(f"{folder / CARD}: features are not those of recipe {recipe!r}: {card.get('features')}")
-    module, name = KINDS[kind]
     weights = folder / WEIGHTS
     try:
         with np.load(weights, allow_pickle=False) as arrays:
-            model = getattr(importlib.import_module(module), name).from_arrays(dict(arrays), card)
+            model = class_of(kind).from_arrays(dict(arrays), card)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder}: the weights are not those of a {kind} with these settings ({error})") from error
     if model.n_features_in_ != len(card["features"]):
@@ -156,6 +198,8 @@ def load_model(folder: str | Path) -> Any:
             f"{weights}: weights of {model.n_features_in_} features, the card lists {len(card['features'])}"
         )
     model.card = card
+    if "feature_range" in card:
+        model.feature_low_, model.feature_high_ = np.array(card["feature_range"], dtype="float64")
     return model
 
 

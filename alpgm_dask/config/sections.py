@@ -1,0 +1,132 @@
+"""The sections of a run file that say which glaciers, when, under which climate, how, and where."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from alpgm_dask.constants import FLAT_BELOW_AREA, KM2, REFERENCE_PERIOD
+
+
+class Section(BaseModel):
+    """Part of a run file: frozen, and nothing in it that is not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Glaciers(Section):
+    """Which glaciers: all that meet every condition given."""
+
+    entry: str = Field("glaciers", description="entry of the catalog")
+    ids: tuple[str, ...] = Field((), description="identifiers; empty: all")
+    massifs: tuple[str, ...] = Field((), description='massif names; ["any"]: every glacier that has one; empty: all')
+    subregions: tuple[str, ...] = Field((), description="RGI second-order regions; empty: all")
+    bounding_box: tuple[float, float, float, float] | None = Field(
+        None, description="west, south, east, north of the centroid, degrees"
+    )
+    clip_to_outline: bool = Field(False, description="leave out ice outside of the inventory outline")
+
+    @field_validator("bounding_box")
+    @classmethod
+    def _box(cls, box: tuple[float, float, float, float] | None) -> Any:
+        if box is not None and not (box[0] < box[2] and box[1] < box[3]):
+            raise ValueError("allowed: west < east and south < north")
+        return box
+
+
+class Period(Section):
+    """First and last hydrological year; the glaciers' state is that before the first."""
+
+    start: int
+    end: int
+
+    @model_validator(mode="after")
+    def _order(self) -> Period:
+        if self.end < self.start:
+            raise ValueError(f"end {self.end} is before start {self.start}")
+        return self
+
+
+class Forcing(Section):
+    """Climate of a learned mass balance."""
+
+    kind: Literal["predictors", "daily"] = Field(description="predictors at glaciers, or daily climate at points")
+    history: str = Field(description="entry that the reference climatology and the training are taken from")
+    projection: str | None = Field(None, description="entry that follows when the history ends")
+    members: tuple[str, ...] = Field((), description="members of the projection; empty: all")
+    reference_period: tuple[int, int] = Field(REFERENCE_PERIOD, description="hydrological years, both included")
+    elevation_feedback: bool = Field(True, description="whether climate follows the glaciers' changing elevation")
+    max_distance: float = Field(20.0, gt=0, description="km from a glacier to where its climate comes from")
+
+    @field_validator("reference_period")
+    @classmethod
+    def _rising(cls, years: tuple[int, int]) -> tuple[int, int]:
+        if years[1] < years[0]:
+            raise ValueError("allowed: first year, last year")
+        return years
+
+    @model_validator(mode="after")
+    def _members(self) -> Forcing:
+        if self.members and self.projection is None:
+            raise ValueError("members are those of a projection; leave them out, or name a projection")
+        if len(set(self.members)) < len(self.members):
+            raise ValueError(f"members {list(self.members)} name one twice; allowed: each once")
+        return self
+
+
+class DeltaH(Section):
+    """Where delta-h functions come from."""
+
+    entry: str | None = Field(None, description="entry with functions of single glaciers; none: only the fallback")
+    fallback: Literal["huss2010", "flat"] = Field("huss2010", description="for glaciers without a function")
+
+
+class Geometry(Section):
+    """How the geometry evolves."""
+
+    mass_conserving: bool = Field(True, description="false: forget what a cut pixel could not give, as ALPGM 1.2")
+    flat_below_area: float = Field(FLAT_BELOW_AREA / KM2, ge=0, description="km2; smaller glaciers thin evenly")
+    thickness_years: tuple[int, ...] = Field((), description="years at whose end every pixel's thickness is kept")
+
+    @field_validator("thickness_years")
+    @classmethod
+    def _rising(cls, years: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in pairwise(years)):
+            raise ValueError("allowed: rising years, each once")
+        return years
+
+
+class Cluster(Section):
+    """Where the work is done."""
+
+    kind: str = Field("local", description='"local", or a scheduler\'s address such as "tcp://10.0.0.1:8786"')
+    workers: int = Field(2, ge=1, description="processes of a local cluster, one thread each")
+    memory: str = Field("1.5GB", description="limit of each local worker")
+
+    @field_validator("kind")
+    @classmethod
+    def _kind(cls, kind: str) -> str:
+        if kind != "local" and "://" not in kind:
+            raise ValueError('allowed: "local" or an address such as "tcp://host:8786"')
+        return kind
+
+    @model_validator(mode="after")
+    def _of_a_local_cluster(self) -> Cluster:
+        if self.kind != "local" and self.model_fields_set & {"workers", "memory"}:
+            raise ValueError(
+                f'workers and memory are those of a local cluster; leave them out with kind = "{self.kind}"'
+            )
+        return self
+
+    @field_validator("memory")
+    @classmethod
+    def _memory(cls, memory: str) -> str:
+        from dask.utils import parse_bytes
+
+        try:
+            parse_bytes(memory)
+        except ValueError as error:
+            raise ValueError('allowed: a number and its unit, such as "1.5GB"') from error
+        return memory

@@ -1,0 +1,169 @@
+"""What a run learns from and feeds its model with: the training table, the fit, and climate at the glaciers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from alpgm_dask import evolution, features, forcing, smb
+from alpgm_dask.config import Config
+from alpgm_dask.inputs import Inputs
+from alpgm_dask.inputs.climate import at_last_elevation
+from alpgm_dask.schema import InputError, annotate, texts
+from alpgm_dask.smb.base import balanced_weights
+from alpgm_dask.smb.model_store import make_model
+
+
+def training_table(inputs: Inputs, config: Config) -> xr.Dataset:
+    """Predictors and topography of the observed glaciers, one row per observed year; lazy in the features."""
+    observed, predictors = inputs.observations, observed_predictors(inputs, config)
+    reference = forcing.reference_climatology(predictors, config.forcing.reference_period)
+    return features.training_table(predictors, reference, observed, observed["smb"], inputs.recipe)
+
+
+def observed_predictors(inputs: Inputs, config: Config) -> xr.Dataset:
+    """Predictors at the observed glaciers (``glacier``, ``hydro_year``), lazily; only those that the recipe takes."""
+    observed, history, limit = inputs.observations, inputs.history, config.forcing.max_distance * 1e3
+    if config.forcing.kind == "daily":
+        points = forcing.nearest_points(at_last_elevation(observed), history, limit)
+        out = forcing.annual_predictors(history, points["point"], observed["mean_elevation"])
+    else:
+        out = history.isel(glacier=forcing.match_predictors(observed, history, limit)["row"].values)
+    return wanted_predictors(out, inputs.recipe).assign_coords(rgi_id=("glacier", texts(observed["rgi_id"])))
+
+
+def wanted_predictors(predictors: xr.Dataset, recipe: str) -> xr.Dataset:
+    """Without the monthly predictors, if the recipe takes none."""
+    return predictors if features.needs_monthly(recipe) else predictors.drop_dims("month", errors="ignore")
+
+
+def fit(client: Any, table: xr.Dataset, config: Config, folder: Path) -> str:
+    """Fit the model of a run on the workers of its cluster, and store it; what came out, in a line.
+
+    The worker that fits also writes, as those that evolve do. A model that offers its parts as tasks (`fit_task`) is
+    spread over the workers; the result is the same.
+
+    Parameters
+    ----------
+    client
+        Dask client.
+    table
+        :func:`training_table`, in memory.
+    config
+        of the run.
+    folder
+        where the model goes; one that is there is replaced.
+    """
+    from dask import delayed
+
+    asked, values = config.smb, table["smb"].values
+    model = make_model(asked.model, asked.recipe, asked.settings, asked.seed)
+    weight = balanced_weights(values) if asked.sample_weight == "balanced" else None
+    rows = {"groups": texts(table["rgi_id"]), "sample_weight": weight}
+    extra = {"reference_period": config.forcing.reference_period, "sample_weight": asked.sample_weight}
+    keep = (table, str(folder), {"seed": asked.seed, **extra})
+    if hasattr(model, "fit_task"):
+        task = delayed(_stored, pure=False)(model.fit_task(table["features"], values, **rows), *keep)
+    else:
+        task = delayed(_fitted_and_stored, pure=False)(model, rows, *keep)
+    return client.compute(task, retries=2).result()
+
+
+def _fitted_and_stored(model: Any, rows: dict[str, Any], table: xr.Dataset, *keep: Any) -> str:
+    return _stored(model.fit(table["features"], table["smb"].values, **rows), table, *keep)
+
+
+def _stored(model: Any, table: xr.Dataset, folder: str, extra: dict[str, Any]) -> str:
+    shutil.rmtree(folder, ignore_errors=True)
+    smb.save_model(model, folder, smb.model_card(model, table, **extra))
+    return in_words(model)
+
+
+def in_words(model: Any) -> str:
+    """What a fitted model is and how well it does on groups that it had not seen inside the fit, in a line."""
+    if hasattr(model, "describe"):
+        return model.describe()
+    held_out = getattr(model, "cv_scores_", {})
+    said = f"; glaciers left out: r2 {held_out['r2']:.2f}, rmse {held_out['rmse']:.2f}" if held_out else ""
+    return f"{type(model).__name__}{said}"
+
+
+def climate_at_glaciers(inputs: Inputs, config: Config) -> xr.Dataset:
+    """What the year loop needs of the climate, lazily.
+
+    Predictors at the run's glaciers (kind predictors), or their climate point and reference climatology (kind daily);
+    and the region's climate, if the model's recipe takes it.
+    """
+    asked, glaciers = config.forcing, inputs.glaciers.drop_dims("pixel")
+    if config.glaciers.clip_to_outline:
+        clipped = evolution.clipped_elevation(inputs.glaciers).compute()
+        glaciers = glaciers.assign(mean_elevation=clipped.fillna(glaciers["mean_elevation"]))
+    if asked.kind == "predictors":
+        out = forcing.align_predictors(glaciers, *_series(inputs), **_how(config))
+    else:
+        points = forcing.nearest_points(glaciers, inputs.history, asked.max_distance * 1e3)
+        predictors = forcing.annual_predictors(inputs.history, points["point"], glaciers["mean_elevation"])
+        reference = forcing.reference_climatology(wanted_predictors(predictors, inputs.recipe), asked.reference_period)
+        out = reference.drop_vars("rgi_id", errors="ignore").assign(
+            point=("glacier", points["point"].values), forcing_distance=("glacier", points["forcing_distance"].values)
+        )
+    if features.needs_regional(inputs.recipe):
+        out["regional_anomaly"] = regional_climate(inputs, config)
+    return annotate(out)
+
+
+def regional_climate(inputs: Inputs, config: Config) -> xr.DataArray:
+    """([``member``,] ``hydro_year``, ``predictor``) anomalies of the region's mean climate in the years of the run.
+
+    Always of the observed glaciers, whichever the run takes, at the elevation of the last inventory.
+
+    Raises
+    ------
+    InputError
+        if it is missing in a year, as it is where the climate of an observed glacier is.
+    """
+    asked, observed = config.forcing, at_last_elevation(inputs.observations)
+    if asked.kind == "predictors":
+        out = forcing.regional_from_predictors(observed, *_series(inputs), **_how(config))
+    else:
+        parts = [part for part in (inputs.history, inputs.projection) if part is not None]
+        points = forcing.nearest_points(observed, inputs.history, asked.max_distance * 1e3)
+        reference = forcing.reference_climatology(observed_predictors(inputs, config), asked.reference_period)
+        out = forcing.regional_from_daily(
+            parts, points["point"], observed["mean_elevation"], reference, list(config.years)
+        )
+    out = out.compute()
+    missing = out["hydro_year"].values[np.isnan(out).any([dim for dim in out.dims if dim != "hydro_year"]).values]
+    if missing.size:
+        raise InputError(
+            f"{config.catalog}: the climate of an observed glacier is missing in hydrological year {missing[0]}; "
+            f"recipe {inputs.recipe!r} takes the mean of all of them; allowed: climate in every year"
+        )
+    return out
+
+
+def _series(inputs: Inputs) -> list[xr.Dataset | None]:
+    """History and projection with the predictors that the recipe takes."""
+    parts = (inputs.history, inputs.projection)
+    return [wanted_predictors(part, inputs.recipe) if part is not None else None for part in parts]
+
+
+def _how(config: Config) -> dict[str, Any]:
+    return {
+        "years": config.years,
+        "reference_period": config.forcing.reference_period,
+        "max_distance": config.forcing.max_distance * 1e3,
+    }
+
+
+def handover(climate: xr.Dataset) -> str:
+    """How much the projection's first ten years differ from the history's last ten, in words; nothing without one."""
+    if "handover_step" not in climate:
+        return ""
+    low, middle, high = climate["handover_step"].isel(predictor=0).quantile([0.05, 0.5, 0.95]).values
+    spread = f"5-95 %: {low:+.0f} to {high:+.0f}"
+    return f"; degree-days step by {middle:+.0f} K day where the projection takes over ({spread})"
