@@ -30,6 +30,7 @@ format: $(VENV)/.made
 
 benchmark: $(VENV)/.made
 	$(BIN)/python tests/benchmarks/geometry.py
+	$(BIN)/python tests/benchmarks/inference.py
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

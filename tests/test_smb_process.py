@@ -20,6 +20,7 @@ from alpgm_dask.smb.model_store import load_model, save_model
 from alpgm_dask.smb.process import GaussianProcess
 from alpgm_dask.smb.process.columns import LENGTHS, YEAR_LENGTH
 from alpgm_dask.smb.process.fit import Parameters, _likelihood, maximise
+from alpgm_dask.smb.process.model import TILE
 
 RECIPE = "alpgm-1.2-seasonal-regional"
 
@@ -173,9 +174,21 @@ def test_rows_on_a_tile_border(fitted):
     model = fitted[0]
     X = np.tile(made_table(seed=4)[0], (4, 1))[:257]
     whole = model.predict_members(X)
-    for n in (1, 127, 128, 129, 256):
+    for n in (1, TILE - 1, TILE, TILE + 1, 256):
         np.testing.assert_array_equal(model.predict_members(X[:n]), whole[:, :n])
     assert model.predict_members(X[:0]).shape == (16, 0)
+
+
+def test_months_keep_the_bits_of_a_row_too():
+    """Seasons are means of months, whose order of summation must not depend on the number of rows."""
+    X, y, _, _ = made_table()
+    random, regional = np.random.default_rng(0), X[:, 10:]
+    months = random.normal(size=(len(X), 48)) * 50.0
+    X = np.column_stack([X[:, :10], months[:, :24], regional, months[:, 24:]])
+    model = GaussianProcess("alpgm-1.2-regional", max_iterations=2).fit(X, y)
+    whole = model.predict_members(X)
+    for row in range(0, len(X), 7):
+        np.testing.assert_array_equal(model.predict_members(X[row : row + 1]), whole[:, row : row + 1])
 
 
 def test_a_stored_model_is_the_same_and_needs_no_scikit_learn(fitted, tmp_path):

@@ -28,6 +28,9 @@ MONTHS_COMBINED = {
     "snowfall_monthly": (slice(0, 7), slice(8, 11)),
 }
 
+#: Area in km2 below which a glacier's size makes no more difference.
+LEAST_AREA = 1e-4
+
 #: Length of the similarity of two years' regional climate: a third of a standard deviation of it.
 YEAR_LENGTH = 0.3
 
@@ -142,17 +145,25 @@ class Columns:
         seasons, every_month = [], []
         for name, (own, whole) in self.monthly.items():
             out[f"deviation {name}"] = X[:, own] - X[:, whole]
-            seasons += [X[:, whole][:, months].mean(axis=1) for months in MONTHS_COMBINED[name]]
+            seasons += [_mean_of(X, whole[months]) for months in MONTHS_COMBINED[name]]
             every_month.append(X[:, whole])
         if seasons:
             out["regional seasons"] = np.stack(seasons, axis=1)
         topography = X[:, self.topography].copy()
-        topography[:, self.topography.index(self.area)] = np.log(np.maximum(X[:, self.area], 1e-4))
+        topography[:, self.topography.index(self.area)] = np.log(np.maximum(X[:, self.area].copy(), LEAST_AREA))
         out["topography"], out["location"] = topography, X[:, self.location]
         out["shape"] = np.concatenate([topography, out["location"]], axis=1)
         out["own seasonal"] = X[:, self.own]
         out["climate"] = np.concatenate([X[:, self.regional], *every_month], axis=1)
         return out
+
+
+def _mean_of(X: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+    """(row,) mean of some columns, added one by one: NumPy's own order depends on the shape of what it is given."""
+    total = X[:, columns[0]].copy()
+    for column in columns[1:]:
+        total += X[:, column]
+    return total / len(columns)
 
 
 def _scaling(groups: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

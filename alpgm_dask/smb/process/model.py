@@ -15,8 +15,12 @@ from alpgm_dask.smb.process.columns import LENGTHS, YEAR_LENGTH, Columns, check_
 from alpgm_dask.smb.process.draws import PriorDraws
 from alpgm_dask.smb.process.fit import Parameters, maximise
 
-#: Rows that are predicted together: products of one shape give a row the same bits whatever its neighbours are.
-TILE = 128
+#: Rows that are predicted together: products of one shape give a row the same bits whatever its neighbours are. Few,
+#: for a block of glaciers has few left in many years, and the last tile is filled up.
+TILE = 8
+
+#: Rows whose spread is worked out together: bounds the memory.
+PORTION = 256
 
 
 class GaussianProcess(Regressor):
@@ -134,10 +138,10 @@ class GaussianProcess(Regressor):
 
         X = self.check_features(X, self.n_features_in_)
         out = np.empty(len(X))
-        for start in range(0, len(X), TILE):
-            rows = self._columns.rows(X[start : start + TILE])
+        for start in range(0, len(X), PORTION):
+            rows = self._columns.rows(X[start : start + PORTION])
             known = solve_triangular(self._cholesky(), self._covariance(rows, self._terms).T, lower=True)
-            out[start : start + TILE] = self._variance(rows) - np.square(known).sum(axis=0)
+            out[start : start + PORTION] = self._variance(rows) - np.square(known).sum(axis=0)
         return np.sqrt(np.maximum(out, 0.0) + self.parameters_.noise**2)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
