@@ -9,7 +9,7 @@ RUN ?= demo/run
 # the environment is made anew only when what it consists of changes
 $(VENV)/.made: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[ann,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[ann,adjust,test]"
 	touch $@
 
 demo: $(VENV)/.made

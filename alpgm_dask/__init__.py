@@ -5,7 +5,7 @@ The science is ALPGM's (Bolibar et al. 2020, doi:10.5194/tc-14-565-2020). The ho
 - ``convert``, ``demo``: raw archives, or nothing at all, to Zarr stores that a catalog lists
 - ``catalog``: names to lazy Xarray; ``inputs``: what a run reads, checked before work starts
 - ``packing``, ``raster``: many glaciers in one array of blocks; one glacier as an ordinary raster
-- ``forcing``: climate at each glacier, as yearly and monthly predictors
+- ``forcing``: the one form of climate; climate at each glacier, as yearly and monthly predictors
 - ``features``, ``smb``: the features of the mass-balance models, and the models; ``validate``, ``explain``: how good
   they are, and what they go by
 - ``delta_h``, ``evolution``: how glaciers thin and retreat, block by block, member by member
@@ -37,7 +37,10 @@ _PUBLIC = {
     "select": "packing",
     "to_raster": "raster",
     "mosaic": "raster",
+    "as_climate": "forcing",
+    "nearest_points": "forcing",
     "annual_predictors": "forcing",
+    "Downscaling": "forcing",
     "feature_table": "features",
     "training_table": "features",
     "cross_validate": "smb",

@@ -35,3 +35,6 @@ KM2 = 1.0e6
 
 #: m3. One cubic kilometre.
 KM3 = 1.0e9
+
+#: m s-2. Standard gravity: geopotential divided by it is geopotential height (3rd CGPM, 1901; WMO).
+STANDARD_GRAVITY = 9.80665

@@ -12,7 +12,7 @@ import xarray as xr
 from alpgm_dask import evolution, features, forcing, smb
 from alpgm_dask.config import Config
 from alpgm_dask.inputs import Inputs
-from alpgm_dask.inputs.climate import at_last_elevation
+from alpgm_dask.inputs.climate import at_last_elevation, choose_points
 from alpgm_dask.schema import InputError, annotate, texts
 from alpgm_dask.smb.base import balanced_weights
 from alpgm_dask.smb.model_store import make_model
@@ -27,13 +27,30 @@ def training_table(inputs: Inputs, config: Config) -> xr.Dataset:
 
 def observed_predictors(inputs: Inputs, config: Config) -> xr.Dataset:
     """Predictors at the observed glaciers (``glacier``, ``hydro_year``), lazily; only those that the recipe takes."""
-    observed, history, limit = inputs.observations, inputs.history, config.forcing.max_distance * 1e3
-    if config.forcing.kind == "daily":
-        points = forcing.nearest_points(at_last_elevation(observed), history, limit)
-        out = forcing.annual_predictors(history, points["point"], observed["mean_elevation"])
+    observed, history = inputs.observations, inputs.history
+    if config.forcing.kind == "climate":
+        points = choose_points(config, at_last_elevation(observed), history)
+        days = forcing.days_of(history, observed["hydro_year"].values)
+        out = _predictors_at(points, days, observed["mean_elevation"], downscaling_of(inputs, config))
     else:
-        out = history.isel(glacier=forcing.match_predictors(observed, history, limit)["row"].values)
+        matched = forcing.match_predictors(observed, history, config.forcing.max_distance * 1e3)
+        out = history.isel(glacier=matched["row"].values)
     return wanted_predictors(out, inputs.recipe).assign_coords(rgi_id=("glacier", texts(observed["rgi_id"])))
+
+
+def downscaling_of(inputs: Inputs, config: Config) -> forcing.Downscaling:
+    """How climate of a point is brought to a glacier; a lapse rate that comes from the data is computed here."""
+    estimated = None
+    if config.downscaling.lapse_rate == "from_data":
+        estimated = tuple(forcing.estimate_lapse_rate(inputs.history).compute().values.tolist())
+    return config.downscaling.settings(estimated)
+
+
+def _predictors_at(
+    points: xr.Dataset, climate: xr.Dataset, elevation: xr.DataArray, downscaling: forcing.Downscaling
+) -> xr.Dataset:
+    weight = points.get("weight")
+    return forcing.annual_predictors(climate, points["point"], elevation, weight=weight, downscaling=downscaling)
 
 
 def wanted_predictors(predictors: xr.Dataset, recipe: str) -> xr.Dataset:
@@ -95,8 +112,8 @@ def in_words(model: Any) -> str:
 def climate_at_glaciers(inputs: Inputs, config: Config) -> xr.Dataset:
     """What the year loop needs of the climate, lazily.
 
-    Predictors at the run's glaciers (kind predictors), or their climate point and reference climatology (kind daily);
-    and the region's climate, if the model's recipe takes it.
+    Predictors at the run's glaciers, or their climate points and reference climatology; and the region's climate, if
+    the model's recipe takes it.
     """
     asked, glaciers = config.forcing, inputs.glaciers.drop_dims("pixel")
     if config.glaciers.clip_to_outline:
@@ -105,15 +122,21 @@ def climate_at_glaciers(inputs: Inputs, config: Config) -> xr.Dataset:
     if asked.kind == "predictors":
         out = forcing.align_predictors(glaciers, *_series(inputs), **_how(config))
     else:
-        points = forcing.nearest_points(glaciers, inputs.history, asked.max_distance * 1e3)
-        predictors = forcing.annual_predictors(inputs.history, points["point"], glaciers["mean_elevation"])
-        reference = forcing.reference_climatology(wanted_predictors(predictors, inputs.recipe), asked.reference_period)
-        out = reference.drop_vars("rgi_id", errors="ignore").assign(
-            point=("glacier", points["point"].values), forcing_distance=("glacier", points["forcing_distance"].values)
-        )
+        out = _reference_at_points(inputs, config, glaciers)
     if features.needs_regional(inputs.recipe):
         out["regional_anomaly"] = regional_climate(inputs, config)
     return annotate(out)
+
+
+def _reference_at_points(inputs: Inputs, config: Config, glaciers: xr.Dataset) -> xr.Dataset:
+    """The climate points of glaciers and their climatology; attributes say how the one is brought to the other."""
+    period, how = config.forcing.reference_period, downscaling_of(inputs, config)
+    points = choose_points(config, glaciers, inputs.history)
+    days = forcing.days_of(inputs.history, range(period[0], period[1] + 1))
+    predictors = _predictors_at(points, days, glaciers["mean_elevation"], how)
+    out = forcing.reference_climatology(wanted_predictors(predictors, inputs.recipe), period)
+    out = out.drop_vars([name for name, c in out.coords.items() if c.dims == ("glacier",)])
+    return out.assign({name: (array.dims, array.values) for name, array in points.data_vars.items()})
 
 
 def regional_climate(inputs: Inputs, config: Config) -> xr.DataArray:
@@ -131,10 +154,11 @@ def regional_climate(inputs: Inputs, config: Config) -> xr.DataArray:
         out = forcing.regional_from_predictors(observed, *_series(inputs), **_how(config))
     else:
         parts = [part for part in (inputs.history, inputs.projection) if part is not None]
-        points = forcing.nearest_points(observed, inputs.history, asked.max_distance * 1e3)
+        points = choose_points(config, observed, inputs.history)
         reference = forcing.reference_climatology(observed_predictors(inputs, config), asked.reference_period)
-        out = forcing.regional_from_daily(
-            parts, points["point"], observed["mean_elevation"], reference, list(config.years)
+        how = {"weight": points.get("weight"), "downscaling": downscaling_of(inputs, config)}
+        out = forcing.regional_from_climate(
+            parts, points["point"], observed["mean_elevation"], reference, list(config.years), **how
         )
     out = out.compute()
     missing = out["hydro_year"].values[np.isnan(out).any([dim for dim in out.dims if dim != "hydro_year"]).values]

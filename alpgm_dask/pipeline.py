@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,17 @@ def keys_of(config: Config, inputs: Inputs, stages: Stages) -> dict[str, str]:
         climate, observed = whole["forcing"], config.smb.observations
         learned_from = [data.get(entry) for entry in (observed, climate["history"])]
         if inputs.model is None:
-            how = [climate[name] for name in ("kind", "reference_period", "max_distance")]
+            how = [climate[name] for name in ("kind", "reference_period", "max_distance", "interpolation")]
+            how.append(whole["downscaling"])
             upstream["training"] = stages.key("training", learned_from, inputs.recipe, how)
             fitted = [whole["smb"][name] for name in ("model", "recipe", "settings", "sample_weight", "seed")]
             upstream["smb"] = stages.key("smb", upstream["training"], fitted)
         driven = [*learned_from, *(data.get(entry) for entry in (climate["projection"], config.glaciers.entry))]
-        where = [whole["glaciers"], whole["period"], inputs.recipe, climate]
-        upstream["forcing"] = stages.key("forcing", driven, where)
+        where = [whole["glaciers"], whole["period"], inputs.recipe, climate, whole["downscaling"]]
+        if config.forcing.adjustment != "none":
+            how = [climate[name] for name in ("members", "adjustment", "adjustment_period", "reference_period")]
+            upstream["adjustment"] = stages.key("adjustment", driven[1:3], inputs.points.tolist(), how)
+        upstream["forcing"] = stages.key("forcing", driven, where, upstream.get("adjustment"))
     settings = [whole[name] for name in ("glaciers", "period", "smb", "delta_h", "geometry")]
     evolved = stages.key("evolution", data, upstream, settings)
     drawn = stages.key("figures", evolved, code_fingerprint("plots"))
@@ -95,6 +100,7 @@ def run(
     inputs = open_inputs(config)
     stages = Stages(Path(config.output), force, say)
     keys = keys_of(config, inputs, stages)
+    stages = replace(stages, planned=tuple(name for name in STAGES if name in keys))
     if "evolution" in force:
         resume = False  # to do it again is not to go on with what is there
     else:
@@ -107,6 +113,8 @@ def run(
         if "training" in keys:
             train(one)
             fit(one)
+        if "adjustment" in keys:
+            one = adjust(one)
         if "forcing" in keys:
             force_glaciers(one)
         evolve(one, resume=resume)
@@ -138,8 +146,23 @@ def fit(one: Run) -> None:
     one.stages.do("smb", one.keys["smb"], product, make)
 
 
+def adjust(one: Run) -> Run:
+    """Stage 3, on request: projections adjusted to the history; the run goes on with those."""
+    product, asked = one.folder / "projection.zarr", one.config.forcing
+
+    def make() -> str:
+        adjusted = forcing.quantile_delta_mapping(one.inputs.projection, one.inputs.history, period=asked.common_period)
+        attrs = store.provenance("projections adjusted to the history", **one.inputs.urls)
+        store.write(adjusted.astype("float32"), str(product), overwrite=True, attrs=attrs)
+        first, last = asked.common_period
+        return f"quantile delta mapping of {adjusted.sizes['point']} points, {first}-{last}"
+
+    one.stages.do("adjustment", one.keys["adjustment"], product, make)
+    return replace(one, inputs=replace(one.inputs, projection=store.open_store(str(product))))
+
+
 def force_glaciers(one: Run) -> None:
-    """Stage 3: what the year loop needs of the climate, at every glacier of the run."""
+    """Stage 4: what the year loop needs of the climate, at every glacier of the run."""
     product = one.folder / "forcing.zarr"
 
     def make() -> str:
@@ -148,7 +171,11 @@ def force_glaciers(one: Run) -> None:
         out = out.chunk(dict.fromkeys(out.dims, -1) | {"glacier": one.inputs.glaciers.attrs["block_glaciers"]})
         out = out.chunk(member=1) if "member" in out.dims else out
         out.attrs = {}
-        store.write(out, str(product), overwrite=True, attrs=store.provenance("forcing of a run", **one.inputs.urls))
+        attrs = store.provenance("forcing of a run", **one.inputs.urls)
+        if one.config.forcing.kind == "climate":
+            rates = learning.downscaling_of(one.inputs, one.config).lapse_rates
+            attrs |= {"lapse_rate": json.dumps(rates.tolist())}
+        store.write(out, str(product), overwrite=True, attrs=attrs)
         step = learning.handover(store.open_store(str(product)))
         where = "its own rows" if not distance.any() else f"climate from up to {distance.max():.1f} km away"
         return f"{one.config.forcing.kind} for {distance.size} glaciers, {where}{step}"
@@ -186,16 +213,29 @@ def balance_source(one: Run, model: evolution.Model | None) -> tuple[Any, xr.Dat
         members = xr.Dataset(coords={k: v for k, v in projection.coords.items() if v.dims == ("member",)}).compute()
     if config.forcing.kind == "predictors":
         return evolution.FromPredictors(climate, model), members
-    given = [store.open_direct(one.inputs.urls[config.forcing.history])]
-    if projection is not None:
-        later = store.open_direct(one.inputs.urls[config.forcing.projection])
-        given.append(later.sel(member=projection["member"].values) if "member" in later.dims else later)
+    given = [_part(one.inputs.urls[config.forcing.history], one.inputs.history, one.inputs.points)]
+    if "adjustment" in one.keys:
+        given.append(store.open_direct(str(one.folder / "projection.zarr")))
+    elif projection is not None:
+        given.append(_part(one.inputs.urls[config.forcing.projection], projection, one.inputs.points))
     parts = [forcing.days_of(part, config.years) for part in given]
-    return evolution.FromDaily(tuple(p for p in parts if p.sizes["time"]), climate, model, years), members
+    how = config.downscaling.settings(tuple(json.loads(climate.attrs["lapse_rate"])))
+    return evolution.FromClimate(tuple(p for p in parts if p.sizes["time"]), climate, model, years, how), members
+
+
+def _part(url: str, opened: xr.Dataset, points: np.ndarray) -> xr.Dataset:
+    """Climate as tasks read it: straight from its store, where that has it in the one form; else as a Dask graph."""
+    if not (store.exists(url) and store.is_complete(url)):
+        return opened
+    direct = store.open_direct(url)
+    if not forcing.is_canonical(direct):
+        return opened
+    direct = direct.isel(point=points)
+    return direct.sel(member=opened["member"].values) if "member" in opened.dims else direct
 
 
 def evolve(one: Run, *, resume: bool) -> None:
-    """Stage 4: every glacier year by year; the workers that make a block write it."""
+    """Stage 5: every glacier year by year; the workers that make a block write it."""
     config, product = one.config, one.folder / RESULTS
 
     def make() -> str:
@@ -232,7 +272,7 @@ def glaciers_to_evolve(one: Run) -> xr.Dataset:
 
 
 def draw(one: Run) -> None:
-    """Stage 5: pictures of the results."""
+    """Stage 6: pictures of the results."""
     product = one.folder / "figures"
 
     def make() -> str:

@@ -70,6 +70,8 @@ VARIABLES: dict[str, Variable] = {
     "lon": Variable("degrees_east", "longitude of the glacier's centroid", "longitude"),
     "lat": Variable("degrees_north", "latitude of the glacier's centroid", "latitude"),
     "aspect": Variable("degree", "aspect, clockwise from north"),
+    "slope": Variable("degree", "slope that the climate of a point stands for"),
+    "massif_safran": Variable("1", "number of the SAFRAN massif, 0 where unknown"),
     "inventory_year": Variable("1", "year of the outline"),
     "epsg": Variable("1", "EPSG code of the coordinate system of x and y"),
     "pixel_area": Variable("m2", "area of one pixel", "cell_area"),
@@ -105,9 +107,13 @@ VARIABLES: dict[str, Variable] = {
     "snowfall": Variable("kg m-2", "snowfall amount", "snowfall_amount"),
     "rainfall": Variable("kg m-2", "rainfall amount", "rainfall_amount"),
     "elevation": Variable("m", "elevation that the climate of the point stands for", "surface_altitude"),
+    "grid_row": Variable("1", "row of the grid cell that the point was"),
+    "grid_column": Variable("1", "column of the grid cell that the point was"),
     "cpdd": Variable("K day", "cumulative positive degree-days", "integral_wrt_time_of_air_temperature_excess"),
     "winter_snowfall": Variable("kg m-2", "snowfall, October to March", "snowfall_amount"),
     "summer_snowfall": Variable("kg m-2", "snowfall, April to September", "snowfall_amount"),
+    "winter_rainfall": Variable("kg m-2", "rainfall, October to March", "rainfall_amount"),
+    "summer_rainfall": Variable("kg m-2", "rainfall, April to September", "rainfall_amount"),
     "tas_monthly": Variable("degC", "monthly mean air temperature", "air_temperature"),
     "snowfall_monthly": Variable("kg m-2", "monthly snowfall", "snowfall_amount"),
     "reference_elevation": Variable("m", "elevation that the predictors are valid at"),
@@ -140,6 +146,16 @@ VARIABLES: dict[str, Variable] = {
     "month": Variable("1", "month of the hydrological year, October = 1"),
     "member": Variable("", "climate member", "realization"),
     "smb_member": Variable("1", "model of the mass-balance ensemble"),
+}
+
+
+#: Lowest and highest values that are believed of climate, anywhere on Earth; amounts are those of a day.
+PLAUSIBLE: dict[str, tuple[float, float]] = {
+    "tas": (170.0, 335.0),
+    "pr": (-0.01, 2_000.0),
+    "snowfall": (-0.01, 2_000.0),
+    "rainfall": (-0.01, 2_000.0),
+    "elevation": (-500.0, 9_000.0),
 }
 
 

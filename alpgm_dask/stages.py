@@ -12,13 +12,13 @@ from typing import Any
 from alpgm_dask.store import digest, fingerprint
 
 #: Stages of a run, in their order.
-STAGES = ("training", "smb", "forcing", "evolution", "figures")
+STAGES = ("training", "smb", "adjustment", "forcing", "evolution", "figures")
 
 #: The results store in the folder of a run.
 RESULTS = "results.zarr"
 
 #: Parts of the package that no number of a run goes through.
-_NOT_IN_NUMBERS = ("plots", "convert", "demo", "cli.py", "report.py", "ingest.py")
+_NOT_IN_NUMBERS = ("plots", "convert", "demo", "cli", "report.py", "ingest")
 
 
 def code_fingerprint(part: str = "") -> str:
@@ -41,11 +41,14 @@ class Stages:
         stages to do again whatever their fingerprint says.
     say
         where progress goes.
+    planned
+        the stages that this run has, in their order.
     """
 
     folder: Path
     force: Collection[str] = ()
     say: Callable[[str], None] = print
+    planned: tuple[str, ...] = STAGES
     _code: str = field(default_factory=code_fingerprint)
 
     @property
@@ -74,7 +77,7 @@ class Stages:
         make
             makes it and returns a line that says what came out.
         """
-        number = f"[{STAGES.index(name) + 1}/{len(STAGES)}] {name}"
+        number = f"[{self.planned.index(name) + 1}/{len(self.planned)}] {name}"
         if name not in self.force and product.exists() and self.known().get(name) == key:
             self.say(f"{number}: unchanged, skipped")
             return

@@ -121,8 +121,10 @@ def test_wrong_names_parameters_and_options(region):
         open_catalog(region, scenari="rcp85")
     with pytest.raises(InputError, match=r"parameter 'scenario' is 'rcp45'; allowed: rcp26, rcp85"):
         open_catalog(region, scenario="rcp45")
-    with pytest.raises(InputError, match=r"entry 'x' is of kind 'netcdf'; allowed: zarr, geoparquet"):
-        write_catalog(region, {"x": Entry("netcdf", "x.nc")})
+    with pytest.raises(
+        InputError, match=r"entry 'x' is of kind 'grib'; allowed: zarr, icechunk, raster, netcdf, geoparquet"
+    ):
+        write_catalog(region, {"x": Entry("grib", "x.grib")})
 
 
 def test_missing_and_unfinished_stores(region):

@@ -59,7 +59,7 @@ def test_check_takes_another_catalog(folder, capsys, tmp_path):
         (("catalog.yaml", "catalogue.yaml"), "catalogue.yaml: there is no such catalog"),
         (("[smb]", '[glaciers]\nids = ["G9"]\n[smb]'), "unknown glacier 'G9'"),
         (
-            ('[smb]\nmodel = "prescribed"\nprescribed = -1.0', '[forcing]\nkind = "daily"\nhistory = "climate"'),
+            ('[smb]\nmodel = "prescribed"\nprescribed = -1.0', '[forcing]\nkind = "climate"\nhistory = "climate"'),
             "reference period: hydrological years 1967 to 2015 are asked for; it covers 2000 to 2004",
         ),
     ],

@@ -34,7 +34,7 @@ prescribed = -1.0
 
 LEARNED = f"""{HEAD}
 [forcing]
-kind = "daily"
+kind = "climate"
 history = "climate"
 """
 
@@ -143,6 +143,12 @@ def test_every_field_is_used(section, name):
     if section is config.Config and name == "period":
         assert "config.years" in source
         return
+    if section is config.Downscaling:  # read as a whole, for the science layer
+        assert "config.downscaling.settings(" in source
+        return
+    if section is config.Forcing and name == "adjustment_period":
+        assert ".common_period" in source
+        return
     if section is config.Period:
         source += "config.period.start config.period.end" if "config.years" in source else ""
     if section is config.Glaciers and name in ("massifs", "subregions"):
@@ -180,7 +186,7 @@ def test_a_typo_gives_the_nearest_name(tmp_path, text, message):
         (PRESCRIBED.replace('title = "test"', ""), r"field 'title' is missing"),
         (PRESCRIBED.replace("start = 2004", ""), r"field 'period.start' is missing"),
         (PRESCRIBED.replace('"prescribed"', '"neural"'), r"smb.model: .*'lasso'.* or 'prescribed' \(given 'neural'\)"),
-        (LEARNED.replace('"daily"', '"hourly"'), r"forcing.kind: .*'predictors' or 'daily' \(given 'hourly'\)"),
+        (LEARNED.replace('"climate"', '"hourly"'), r"forcing.kind: .*'predictors' or 'climate' \(given 'hourly'\)"),
         (LEARNED + "max_distance = 0\n", r"forcing.max_distance: .*greater than 0 \(given 0\)"),
         (PRESCRIBED + "[cluster]\nworkers = 0\n", r"cluster.workers: .*greater than or equal to 1 \(given 0\)"),
         (PRESCRIBED + "[geometry]\nflat_below_area = -1\n", r"geometry.flat_below_area: .* \(given -1\)"),
@@ -205,7 +211,7 @@ def test_wrong_types_and_values(tmp_path, text, message):
         (PRESCRIBED.replace('model = "prescribed"', ""), 'model = "prescribed" and a value for prescribed go together'),
         (PRESCRIBED.replace("-1.0", "[-1.0, -2.0]"), "smb.prescribed has 2 values; allowed: one, or 3"),
         (PRESCRIBED + 'recipe = "standard"\n', "recipe is not used with model"),
-        (PRESCRIBED + '[forcing]\nkind = "daily"\nhistory = "c"\n', r"\[forcing\] is not used with smb.model"),
+        (PRESCRIBED + '[forcing]\nkind = "climate"\nhistory = "c"\n', r"\[forcing\] is not used with smb.model"),
         (LEARNED[: LEARNED.index("[forcing]")], r'\[forcing\] is missing; smb.model = "gaussian_process" needs it'),
         (LEARNED + '[smb]\nmodel = "stored"\n', 'model = "stored" and a value for path go together'),
         (LEARNED + '[smb]\npath = "model"\n', 'model = "stored" and a value for path go together'),

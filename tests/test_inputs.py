@@ -18,7 +18,7 @@ from alpgm_dask.schema import InputError
 FIRST, LAST = small.HISTORY[0], small.PROJECTION[1]
 
 KINDS = {
-    "daily": {"kind": "daily", "history": "climate", "projection": "projections"},
+    "climate": {"kind": "climate", "history": "climate", "projection": "projections"},
     "predictors": {"kind": "predictors", "history": "history", "projection": "scenarios"},
 }
 
@@ -35,7 +35,9 @@ def base(tmp_path_factory):
 def opened(base, tmp_path):
     """``opened(kind, changed stores, settings of sections)`` opens the inputs of a run."""
 
-    def open_run(kind: str | None = "daily", changed: dict[str, xr.Dataset] | None = None, **sections) -> inputs.Inputs:
+    def open_run(
+        kind: str | None = "climate", changed: dict[str, xr.Dataset] | None = None, **sections
+    ) -> inputs.Inputs:
         folder = Path(tempfile.mkdtemp(dir=tmp_path)) if changed else base
         catalog = small.write_region(folder, changed, base) if changed else base / "catalog.yaml"
         given = {"title": "t", "catalog": str(catalog), "output": "run", "period": {"start": FIRST, "end": LAST}}
@@ -61,7 +63,7 @@ def units(ds: xr.Dataset, name: str, given: str) -> xr.Dataset:
 # -- all right ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [None, "daily", "predictors"])
+@pytest.mark.parametrize("kind", [None, "climate", "predictors"])
 def test_good_inputs_are_opened_and_stay_lazy(opened, kind):
     found = opened(kind)
     assert found.glaciers.sizes["glacier"] == 4
@@ -72,7 +74,7 @@ def test_good_inputs_are_opened_and_stay_lazy(opened, kind):
     if kind is None:
         assert found.history is found.projection is found.observations is None
     else:
-        name = "tas" if kind == "daily" else "cpdd"
+        name = "tas" if kind == "climate" else "cpdd"
         assert found.history[name].chunks is not None and found.projection[name].chunks is not None
         assert found.projection["member"].values.tolist() == ["m0", "m1"]
 
@@ -97,7 +99,7 @@ def test_elevations_that_follow_the_years_are_allowed(opened):
 @pytest.mark.parametrize("calendar", ["noleap", "360_day"])
 def test_other_calendars_are_accepted(opened, calendar):
     climate, later = (small.daily(y, m, calendar) for y, m in ((small.HISTORY, 0), (small.PROJECTION, 2)))
-    found = opened("daily", {"climate": climate, "projections": later})
+    found = opened("climate", {"climate": climate, "projections": later})
     assert found.history["time"].dt.calendar == calendar
 
 
@@ -156,12 +158,12 @@ MISSING = [
     (None, "glaciers", "epsg"),
     (None, "glaciers", "rgi_id"),
     (None, "delta_h", "normalized_elevation"),
-    ("daily", "glaciers", "mean_elevation"),
-    ("daily", "climate", "snowfall"),
-    ("daily", "climate", "elevation"),
-    ("daily", "projections", "tas"),
-    ("daily", "smb_observations", "smb"),
-    ("daily", "smb_observations", "tongue_slope"),
+    ("climate", "glaciers", "mean_elevation"),
+    ("climate", "climate", "snowfall"),
+    ("climate", "climate", "elevation"),
+    ("climate", "projections", "tas"),
+    ("climate", "smb_observations", "smb"),
+    ("climate", "smb_observations", "tongue_slope"),
     ("predictors", "history", "cpdd"),
     ("predictors", "history", "reference_elevation"),
     ("predictors", "history", "hydro_year"),
@@ -183,9 +185,7 @@ def test_a_missing_variable_is_named(opened, kind, entry, variable):
     [
         (None, "glaciers", "ice_thickness", "cm"),
         (None, "glaciers", "lon", "degree"),
-        ("daily", "climate", "tas", "degC"),
-        ("daily", "projections", "snowfall", "mm"),
-        ("daily", "smb_observations", "smb", "mm year-1"),
+        ("climate", "smb_observations", "smb", "mm year-1"),
         ("predictors", "history", "winter_snowfall", "m"),
         ("predictors", "scenarios", "reference_elevation", "km"),
     ],
@@ -195,6 +195,18 @@ def test_other_units_are_refused(opened, kind, entry, variable, given):
     message = rf"entry '{entry}': variable '{variable}' has units '{given}', allowed: '{allowed}'"
     with pytest.raises(InputError, match=message):
         opened(kind, {entry: units(small.everything()[entry], variable, given)})
+
+
+def test_other_units_of_climate_are_converted_and_wrong_ones_show_in_the_values(opened):
+    climate = small.daily(small.HISTORY)
+    celsius = climate.assign(tas=(climate["tas"] - 273.15).assign_attrs(units="degC"))
+    found = opened("climate", {"climate": celsius}).history
+    assert found["tas"].attrs["units"] == "K"
+    np.testing.assert_allclose(found["tas"].values, opened("climate").history["tas"].values, rtol=1e-6)
+    with pytest.raises(
+        InputError, match=r"entry 'climate': variable 'tas' is 5\d\d\S* K on 1999-10-01 \(\d+ such steps\)"
+    ):
+        opened("climate", {"climate": units(climate, "tas", "degC")})
 
 
 def test_other_dimensions_are_refused(opened):
@@ -277,7 +289,7 @@ def test_a_stored_model_whose_features_the_data_cannot_supply_is_refused(opened,
         opened("predictors", smb={"model": "stored", "path": str(tmp_path / "gone"), "recipe": None})
     (tmp_path / "alpgm-1.2/weights.npz").write_bytes(b"other")
     with pytest.raises(InputError, match=r"weights.npz: sha256 is .*, the card says"):
-        opened("daily", smb={"model": "stored", "path": monthly, "recipe": None})
+        opened("climate", smb={"model": "stored", "path": monthly, "recipe": None})
 
 
 def corrections(ids=("G1", "G2"), factors=(0.5, 2.0)) -> xr.Dataset:
@@ -352,7 +364,7 @@ def test_unknown_members(opened):
     with pytest.raises(InputError, match=r"entry 'projections': unknown member 'm7'; allowed: m0, m1"):
         opened(forcing={"members": ("m0", "m7")})
     with pytest.raises(InputError, match=r"entry 'projections': it has no members; forcing.members is \['m0'\]"):
-        opened("daily", {"projections": small.daily(small.PROJECTION)}, forcing={"members": ("m0",)})
+        opened("climate", {"projections": small.daily(small.PROJECTION)}, forcing={"members": ("m0",)})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -390,14 +402,14 @@ def test_climate_that_does_not_cover_the_years(opened, kind, forcing, period, me
 def test_a_gap_between_history_and_projection(opened, kind):
     entry = KINDS[kind]["projection"]
     later = (small.PROJECTION[0] + 1, small.PROJECTION[1])
-    ds = small.daily(later, 2) if kind == "daily" else small.predictors(later, 2)
+    ds = small.daily(later, 2) if kind == "climate" else small.predictors(later, 2)
     with pytest.raises(InputError, match=rf"and then '{entry}': .*'hydro_year' has gaps"):
         opened(kind, {entry: ds})
 
 
 def test_a_projection_may_overlap_the_history(opened):
     years = (small.HISTORY[1] - 1, small.PROJECTION[1])
-    opened("daily", {"projections": small.daily(years, 2)})
+    opened("climate", {"projections": small.daily(years, 2)})
     opened("predictors", {"scenarios": small.predictors(years, 2)})
 
 
@@ -406,39 +418,39 @@ def test_days_that_are_missing_or_stand_twice(opened, entry):
     ds = small.everything()[entry]
     keep = np.delete(np.arange(ds.sizes["time"]), 100)
     with pytest.raises(
-        InputError, match=rf"entry '{entry}': variable 'time' is followed by .*consecutive days without gap"
+        InputError, match=rf"entry '{entry}': variable 'time': .* follows .*consecutive days without gap"
     ):
-        opened("daily", {entry: ds.isel(time=keep)})
+        opened("climate", {entry: ds.isel(time=keep)})
 
 
 def test_days_that_stand_twice(opened):
     ds = small.daily(small.HISTORY)
     twice = ds.isel(time=np.sort(np.append(np.arange(ds.sizes["time"]), 100)))
-    with pytest.raises(InputError, match=r"entry 'climate': variable 'time' repeats .* \(1 such places\)"):
-        opened("daily", {"climate": twice})
+    with pytest.raises(InputError, match=r"'climate': variable 'time': (\S+) \S+ follows \1 \S+ \(1 such places\)"):
+        opened("climate", {"climate": twice})
 
 
 def test_an_incomplete_year_does_not_count(opened):
     short = small.daily(small.PROJECTION, 2).isel(time=slice(0, -1))
     with pytest.raises(InputError, match=rf"it covers {FIRST} to {LAST - 1}"):
-        opened("daily", {"projections": short})
+        opened("climate", {"projections": short})
 
 
 @pytest.mark.parametrize("calendar", ["noleap", "360_day"])
 def test_a_projection_may_have_another_calendar(opened, calendar):
-    opened("daily", {"projections": small.daily(small.PROJECTION, 2, calendar)})
+    opened("climate", {"projections": small.daily(small.PROJECTION, 2, calendar)})
 
 
 def test_times_that_are_no_dates(opened):
     climate = small.daily(small.HISTORY)
     with pytest.raises(InputError, match=r"entry 'climate': variable 'time' is of type int64; allowed: dates"):
-        opened("daily", {"climate": climate.assign_coords(time=np.arange(climate.sizes["time"]))})
+        opened("climate", {"climate": climate.assign_coords(time=np.arange(climate.sizes["time"]))})
 
 
 def test_other_points_in_history_and_projection(opened):
     moved = small.daily(small.PROJECTION, 2)
     with pytest.raises(InputError, match=r"variable 'elevation' differs from the history's; allowed: the same points"):
-        opened("daily", {"projections": schema.annotate(moved.assign(elevation=moved["elevation"] + 1))})
+        opened("climate", {"projections": schema.annotate(moved.assign(elevation=moved["elevation"] + 1))})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -450,7 +462,7 @@ def test_a_glacier_too_far_from_any_climate(opened, kind):
     if kind == "predictors":
         ds["rgi_id"] = ("glacier", np.array([f"H{i}" for i in range(4)], dtype=object))
     changed = {entry: ds}
-    if kind == "daily":
+    if kind == "climate":
         later = small.everything()["projections"]
         changed["projections"] = later.assign(lat=later["lat"] + 0.2)
     message = rf"entry '{entry}': no climate within max_distance = 20 km of glacier G\d \(22\.\d km\), "
@@ -479,7 +491,7 @@ def test_observations_in_other_years_are_refused(opened, kind):
     observed = small.observations((1980, 1985))
     message = (
         "variable 'mean_elevation' has no hydrological year 2000 .*given: 1980 to 1985"
-        if kind == "daily"
+        if kind == "climate"
         else ("variable 'smb' has no value from 2000 to 2004, the years of the climate")
     )
     with pytest.raises(InputError, match=rf"entry 'smb_observations': {message}"):
@@ -489,13 +501,13 @@ def test_observations_in_other_years_are_refused(opened, kind):
 def test_observations_without_a_value(opened):
     observed = small.observations()
     with pytest.raises(InputError, match=r"entry 'smb_observations': variable 'smb' has no value"):
-        opened("daily", {"smb_observations": observed.assign(smb=observed["smb"] * np.nan)})
+        opened("climate", {"smb_observations": observed.assign(smb=observed["smb"] * np.nan)})
 
 
 def test_observations_of_one_glacier_twice(opened):
     observed = small.observations().assign_coords(rgi_id=("glacier", np.array(["G0", "G0"], dtype=object)))
     with pytest.raises(InputError, match=r"entry 'smb_observations': rgi_id 'G0' stands 2 times"):
-        opened("daily", {"smb_observations": observed})
+        opened("climate", {"smb_observations": observed})
 
 
 def test_predictors_that_say_nothing_about_elevation(opened):
@@ -506,7 +518,7 @@ def test_predictors_that_say_nothing_about_elevation(opened):
 
 
 def test_the_preflight_reads_no_climate(opened):
-    """Only positions, times and elevations: every value of the climate raises when it is read."""
+    """Only positions, times and elevations, if the store says what its values are: each raises when it is read."""
     import dask.array as da
 
     def trap(values: np.ndarray) -> np.ndarray:
@@ -518,11 +530,16 @@ def test_the_preflight_reads_no_climate(opened):
         for name in ("history", "projection"):
             ds = getattr(found, name)
             big = [v for v in ds.data_vars if set(ds[v].dims) & {"time", "hydro_year"}]
-            replaced[name] = ds.assign({v: ds[v].copy(data=da.map_blocks(trap, ds[v].data, dtype="f8")) for v in big})
+            trapped = {v: ds[v].copy(data=da.map_blocks(trap, ds[v].data, dtype="f8")) for v in big}
+            replaced[name] = ds.assign(trapped).assign_attrs(value_ranges='{"tas": [200.0, 300.0]}')
         settings = {"title": "t", "catalog": "c", "output": "o", "period": {"start": FIRST, "end": LAST}}
         settings["smb"] = {"recipe": "standard-seasonal"}
         config = Config.model_validate({**settings, "forcing": {**KINDS[kind], "reference_period": small.HISTORY}})
         fields = {**vars(found), **replaced}
         inputs.check_climate(config, inputs.Inputs(**fields))
+        fields["history"] = fields["history"].assign_attrs(value_ranges='{"tas": [200.0, 400.0]}')
+        if kind == "climate":
+            with pytest.raises(InputError, match=r"variable 'tas' is 400 K; allowed: 170 to 335 K"):
+                inputs.check_climate(config, inputs.Inputs(**fields))
         with pytest.raises(AssertionError, match="climate was read"):
-            replaced["history"]["tas" if kind == "daily" else "cpdd"].compute()
+            replaced["history"]["tas" if kind == "climate" else "cpdd"].compute()

@@ -31,7 +31,7 @@ recipe = "standard-seasonal-regional"
 keep_members = true
 
 [forcing]
-kind = "daily"
+kind = "climate"
 history = "climate"
 projection = "projections"
 members = {members}

@@ -15,7 +15,7 @@ from alpgm_dask.schema import InputError
 
 FIRST, LAST = small.HISTORY[0], small.PROJECTION[1]
 KINDS = {
-    "daily": {"kind": "daily", "history": "climate", "projection": "projections"},
+    "climate": {"kind": "climate", "history": "climate", "projection": "projections"},
     "predictors": {"kind": "predictors", "history": "history", "projection": "scenarios"},
 }
 
@@ -47,7 +47,7 @@ def test_predictors_by_hand(catalog):
 
 def test_daily_by_hand(catalog):
     """1 degC every day at points of 2700 m and 2900 m; both glaciers stand at 2700 m."""
-    config = config_of(catalog, "daily")
+    config = config_of(catalog, "climate")
     found = learning.regional_climate(open_inputs(config), config)
     assert found.dims == ("member", "hydro_year", "predictor") and found.shape == (2, 9, 3)
     days = np.array([365.0 + (year % 4 == 0) for year in range(FIRST, LAST + 1)])
@@ -65,7 +65,7 @@ def test_the_glaciers_of_the_run_change_nothing(catalog, kind):
     years = config_of(catalog, kind, years=(FIRST + 2, LAST - 1), forcing={"members": ("m1",)})
     a, b, c = (learning.regional_climate(open_inputs(config), config) for config in (whole, some, years))
     np.testing.assert_array_equal(a, b)
-    if kind == "daily":  # predictors are moved to the elevation of the year before the run
+    if kind == "climate":  # predictors are moved to the elevation of the year before the run
         np.testing.assert_array_equal(a.sel(member=["m1"], hydro_year=c["hydro_year"]), c)
 
 
@@ -112,9 +112,9 @@ def test_years_that_no_part_covers_are_refused():
     predictors = forcing.annual_predictors(climate, points, elevation)
     reference = forcing.reference_climatology(predictors, small.HISTORY)
     with pytest.raises(InputError, match="regional climate: hydrological years 2010 to 2011 are in no part"):
-        forcing.regional_from_daily([climate], points, elevation, reference, [2010, 2011])
+        forcing.regional_from_climate([climate], points, elevation, reference, [2010, 2011])
     with pytest.raises(InputError, match=r"regional climate: .* 2003 to 2006 are asked for; it covers 2003 to 2004"):
-        forcing.regional_from_daily([climate], points, elevation, reference, [2003, 2004, 2005, 2006])
+        forcing.regional_from_climate([climate], points, elevation, reference, [2003, 2004, 2005, 2006])
 
 
 # -- training and run -----------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def run_features(config: Config, topography: xr.Dataset) -> np.ndarray:
     reference = forcing.reference_climatology(predictors, config.forcing.reference_period).compute()
     point = forcing.nearest_points(topography.isel(hydro_year=-1), inputs.history)["point"]
     years = list(config.years)
-    daily = forcing.block_forcing_daily(inputs.history, point, reference, years=years)
+    daily = forcing.block_forcing_climate(inputs.history, point, reference, years=years)
     region = learning.regional_climate(inputs, config)
     region = region.isel(member=0) if "member" in region.dims else region
     names = ("max_elevation", "tongue_slope", "lon", "lat", "aspect")
@@ -162,7 +162,7 @@ def test_a_runs_features_are_those_of_the_training_table(demo_catalog, tmp_path,
     entries = {name: Entry("zarr", demo.url(name)) for name in ("glaciers", "climate")}
     write_catalog(tmp_path / "c.yaml", {**entries, "smb_observations": Entry("zarr", "{CATALOG_DIR}/observed.zarr")})
     given = {"title": "t", "catalog": str(tmp_path / "c.yaml"), "output": "run", "period": {"start": 1984, "end": 2015}}
-    given["forcing"] = {"kind": "daily", "history": "climate"}
+    given["forcing"] = {"kind": "climate", "history": "climate"}
     config = Config.model_validate(given | {"smb": {"model": "lasso", "recipe": "standard-regional"}})
     table = learning.training_table(open_inputs(config), config).compute()
     table = table.isel(sample=table["hydro_year"].values >= 1984)

@@ -21,7 +21,7 @@ model = "{model}"
 FORCED = """recipe = "standard-seasonal-regional"
 settings = {max_iterations = 15, n_members = 4}
 [forcing]
-kind = "daily"
+kind = "climate"
 history = "climate"
 projection = "projections"
 """

@@ -35,7 +35,7 @@ end = 2015
 model = "lasso"
 recipe = "standard-seasonal"
 [forcing]
-kind = "daily"
+kind = "climate"
 history = "climate"
 [cluster]
 workers = {workers}

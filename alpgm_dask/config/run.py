@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from alpgm_dask.config.models import Smb, Validation
-from alpgm_dask.config.sections import Cluster, DeltaH, Forcing, Geometry, Glaciers, Period, Section
+from alpgm_dask.config.sections import Cluster, DeltaH, Downscaling, Forcing, Geometry, Glaciers, Period, Section
 from alpgm_dask.schema import InputError
 
 
@@ -26,6 +26,7 @@ class Config(Section):
     smb: Smb = Smb()
     validation: Validation = Validation()
     forcing: Forcing | None = None
+    downscaling: Downscaling = Downscaling()
     delta_h: DeltaH = DeltaH()
     geometry: Geometry = Geometry()
     cluster: Cluster = Cluster()
@@ -36,6 +37,9 @@ class Config(Section):
             raise ValueError(f'[forcing] is missing; smb.model = "{self.smb.model}" needs it')
         if self.smb.model == "prescribed" and self.forcing is not None:
             raise ValueError('[forcing] is not used with smb.model = "prescribed"; leave it out')
+        at_points = self.forcing is not None and self.forcing.kind == "climate"
+        if "downscaling" in self.model_fields_set and not at_points:
+            raise ValueError('[downscaling] goes with [forcing] kind = "climate"; leave it out')
         n = self.period.end - self.period.start + 1
         if isinstance(self.smb.prescribed, tuple) and len(self.smb.prescribed) != n:
             raise ValueError(f"smb.prescribed has {len(self.smb.prescribed)} values; allowed: one, or {n}")

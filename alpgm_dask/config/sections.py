@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from alpgm_dask.constants import FLAT_BELOW_AREA, KM2, REFERENCE_PERIOD
+from alpgm_dask import forcing
+from alpgm_dask.constants import FLAT_BELOW_AREA, KM2, LAPSE_RATE, REFERENCE_PERIOD
 
 
 class Section(BaseModel):
@@ -52,18 +53,27 @@ class Period(Section):
 class Forcing(Section):
     """Climate of a learned mass balance."""
 
-    kind: Literal["predictors", "daily"] = Field(description="predictors at glaciers, or daily climate at points")
+    kind: Literal["predictors", "climate"] = Field(
+        description="yearly predictors at glaciers, or daily or monthly climate at points"
+    )
     history: str = Field(description="entry that the reference climatology and the training are taken from")
     projection: str | None = Field(None, description="entry that follows when the history ends")
     members: tuple[str, ...] = Field((), description="members of the projection; empty: all")
     reference_period: tuple[int, int] = Field(REFERENCE_PERIOD, description="hydrological years, both included")
     elevation_feedback: bool = Field(True, description="whether climate follows the glaciers' changing elevation")
     max_distance: float = Field(20.0, gt=0, description="km from a glacier to where its climate comes from")
+    interpolation: Literal["nearest", "bilinear"] = Field("nearest", description="between the cells of a grid")
+    adjustment: Literal["none", "quantile_delta_mapping"] = Field(
+        "none", description="whether projections are adjusted to the history, point by point"
+    )
+    adjustment_period: tuple[int, int] | None = Field(
+        None, description="hydrological years that history and projection have in common; none: the reference period"
+    )
 
-    @field_validator("reference_period")
+    @field_validator("reference_period", "adjustment_period")
     @classmethod
-    def _rising(cls, years: tuple[int, int]) -> tuple[int, int]:
-        if years[1] < years[0]:
+    def _rising(cls, years: tuple[int, int] | None) -> tuple[int, int] | None:
+        if years is not None and years[1] < years[0]:
             raise ValueError("allowed: first year, last year")
         return years
 
@@ -74,6 +84,43 @@ class Forcing(Section):
         if len(set(self.members)) < len(self.members):
             raise ValueError(f"members {list(self.members)} name one twice; allowed: each once")
         return self
+
+    @model_validator(mode="after")
+    def _of_climate_at_points(self) -> Forcing:
+        if self.kind == "predictors" and self.model_fields_set & {"interpolation", "adjustment"}:
+            raise ValueError('interpolation and adjustment are those of kind = "climate"; leave them out')
+        if self.adjustment != "none" and self.projection is None:
+            raise ValueError("adjustment is that of a projection; leave it out, or name a projection")
+        if self.adjustment == "none" and self.adjustment_period is not None:
+            raise ValueError('adjustment_period goes with adjustment = "quantile_delta_mapping"')
+        return self
+
+    @property
+    def common_period(self) -> tuple[int, int]:
+        """Hydrological years over which projections are adjusted to the history."""
+        return self.adjustment_period or self.reference_period
+
+
+class Downscaling(Section):
+    """How climate at a point is brought to a glacier; the defaults are ALPGM's."""
+
+    lapse_rate: float | tuple[float, ...] | Literal["from_data"] = Field(
+        LAPSE_RATE, description='K m-1: one, or twelve with October first; "from_data": estimated from the points'
+    )
+    precipitation_gradient: float = Field(0.0, description="relative increase with elevation, 1 per m")
+    all_snow_below: float | None = Field(None, description="degC; none: 0 for days, a ramp for months")
+    all_rain_above: float | None = Field(None, description="degC; none: 0 for days, a ramp for months")
+    daily_spread: float | None = Field(None, description="K, of days within a month; for monthly climate")
+
+    @model_validator(mode="after")
+    def _in_bounds(self) -> Downscaling:
+        self.settings(LAPSE_RATE)
+        return self
+
+    def settings(self, estimated: float | tuple[float, ...]) -> forcing.Downscaling:
+        """The settings that the science layer takes; `estimated` is the lapse rate, if it is to come from the data."""
+        given = self.model_dump(exclude_none=True, exclude={"lapse_rate"})
+        return forcing.Downscaling(lapse_rate=estimated if self.lapse_rate == "from_data" else self.lapse_rate, **given)
 
 
 class DeltaH(Section):

@@ -9,10 +9,10 @@ from alpgm_dask.evolution.balance import Model
 from alpgm_dask.evolution.block import Settings, evolve_block
 from alpgm_dask.evolution.graph import assemble, clipped_elevation, evolve, tasks
 from alpgm_dask.evolution.single import evolve_geometry
-from alpgm_dask.evolution.sources import FromDaily, FromPredictors, Prescribed
+from alpgm_dask.evolution.sources import FromClimate, FromPredictors, Prescribed
 
 __all__ = [
-    "FromDaily",
+    "FromClimate",
     "FromPredictors",
     "Model",
     "Prescribed",

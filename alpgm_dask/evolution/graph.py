@@ -116,7 +116,7 @@ def tasks(
     years
         (hydro_year,) consecutive hydrological years.
     source
-        where the mass balance comes from: :class:`.Prescribed`, :class:`.FromPredictors`, :class:`.FromDaily`.
+        where the mass balance comes from: :class:`.Prescribed`, :class:`.FromPredictors`, :class:`.FromClimate`.
     delta_h
         own delta-h functions of some glaciers (``glacier``, ``node``), see
         :func:`alpgm_dask.delta_h.functions_for`; None: none.

@@ -7,7 +7,7 @@ to make the block's balance of them once they are loaded inside the task (``buil
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask.evolution.balance import Balance, Model, PrescribedBalance
-from alpgm_dask.forcing import block_forcing_predictors, block_forcing_spliced
+from alpgm_dask.forcing import Downscaling, block_forcing_predictors, block_forcing_spliced
+from alpgm_dask.forcing.predictors import predictor_names
 from alpgm_dask.packing import Block
 
 
@@ -90,26 +91,30 @@ def _regional(inputs: xr.Dataset) -> np.ndarray | None:
 
 
 @dataclass(frozen=True)
-class FromDaily:
-    """A model fed with daily climate, brought to the glaciers' current elevation every year.
+class FromClimate:
+    """A model fed with daily or monthly climate at points, brought to the glaciers' current elevation every year.
 
     Attributes
     ----------
     climates
-        ([``member``,] ``time``, ``point``) daily, one after the other: the history, and a projection if there is one.
+        ([``member``,] ``time``, ``point``), one after the other: the history, and a projection if there is one.
     points
-        point (int) and the reference climatology (``glacier``) of the glaciers of the run, in their order;
-        regional_anomaly ([``member``,] ``hydro_year``, ``predictor``) where the model's recipe takes it.
+        point (int) and the reference climatology (``glacier``) of the glaciers of the run, in their order; point and
+        weight (``glacier``, ``corner``) where climate is interpolated; regional_anomaly ([``member``,]
+        ``hydro_year``, ``predictor``) where the model's recipe takes it.
     model
         what they are fed to.
     years
         (year,) hydrological years of the run.
+    downscaling
+        how climate of a point is brought to a glacier.
     """
 
     climates: tuple[xr.Dataset, ...]
     points: xr.Dataset
     model: Model
     years: np.ndarray
+    downscaling: Downscaling = field(default_factory=Downscaling)
 
     def inputs(self, block: Block, member: int) -> tuple[list[xr.Dataset], xr.Dataset]:
         points = self.points.isel(glacier=block.glaciers)
@@ -117,21 +122,23 @@ class FromDaily:
         used, column = np.unique(points["point"].values, return_inverse=True)
         parts = [part.isel(point=used) for part in self.climates]
         parts = [part.isel(member=member) if "member" in part.dims else part for part in parts]
-        return parts, points.drop_vars("forcing_distance").assign(point=("glacier", column))
+        return parts, points.assign(point=(points["point"].dims, column.reshape(points["point"].shape)))
 
     @property
     def build(self) -> Callable[..., Balance]:
-        return partial(_build_from_daily, self.model, self.years)
+        return partial(_build_from_climate, self.model, self.years, self.downscaling)
 
 
-def _build_from_daily(
+def _build_from_climate(
     model: Model,
     years: np.ndarray,
+    downscaling: Downscaling,
     inputs: tuple[list[xr.Dataset], xr.Dataset],
     glaciers: xr.Dataset,
     start_elevation: np.ndarray,
 ) -> Balance:
     parts, points = inputs
-    reference = points.drop_vars(["point", "regional_anomaly"], errors="ignore")
-    forcing = block_forcing_spliced(parts, points["point"], reference, years)
+    reference = points[list(predictor_names(points))]
+    how = {"weight": points.get("weight"), "downscaling": downscaling}
+    forcing = block_forcing_spliced(parts, points["point"], reference, years, **how)
     return model.balance(forcing, glaciers, start_elevation, _regional(points))

@@ -9,16 +9,18 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask import schema
-from alpgm_dask.constants import LAPSE_RATE, MELTING_POINT
-from alpgm_dask.forcing.calendar import complete_years, hydro_month, hydro_year, select_years, whole_years
-from alpgm_dask.forcing.checks import check_climate, check_points
+from alpgm_dask.forcing.calendar import complete_years, hydro_year, month_codes, select_years, whole_years
+from alpgm_dask.forcing.checks import check_climate, check_points, over_glaciers
+from alpgm_dask.forcing.contract import step_days
+from alpgm_dask.forcing.downscaling import Downscaling
+from alpgm_dask.forcing.places import at_places
 from alpgm_dask.forcing.predictors import predictor_array
 from alpgm_dask.kernels.climate import hydro_year_predictors
 
 
 @dataclass(frozen=True)
-class DailyForcing:
-    """Daily climate of a block of glaciers: predictors of a year at whatever elevation they have by then.
+class ClimateForcing:
+    """Daily or monthly climate of a block of glaciers: predictors of a year at whatever elevation they have by then.
 
     Plain arrays, cheap to send; `predictors` is what the year loop calls.
 
@@ -29,13 +31,20 @@ class DailyForcing:
     reference
         (glacier, P) climatology that anomalies are taken from; P = 3 (seasonal) or 27 decides what is returned.
     tas, snowfall, rainfall
-        (day, point) daily climate of the points that the block uses (K or degC as `zero` says; kg m-2).
-    month, start
-        (day,) month 0..11, October first; (year + 1,) position of each year's first day.
-    point, point_elevation
-        (glacier,) column of each glacier; (point,) elevation, m.
-    zero, lapse_rate
-        What `tas` says at 0 degC; K m-1.
+        (place, step) climate of the points, or of the means of points, that the block uses (K or degC as `zero` says;
+        kg m-2 per step). A place's year lies in one piece of memory, which is what makes the kernel fast.
+    days
+        (step,) length of each step in days.
+    start
+        (year * 12 + 1,) position of each month's first step.
+    place, place_elevation
+        (glacier,) row of each glacier; (place,) m.
+    zero
+        What `tas` says at 0 degC.
+    step
+        "daily" or "monthly".
+    downscaling
+        how climate is brought to the glaciers.
     """
 
     years: np.ndarray
@@ -43,33 +52,37 @@ class DailyForcing:
     tas: np.ndarray
     snowfall: np.ndarray
     rainfall: np.ndarray
-    month: np.ndarray
+    days: np.ndarray
     start: np.ndarray
-    point: np.ndarray
-    point_elevation: np.ndarray
-    zero: float = MELTING_POINT
-    lapse_rate: float = LAPSE_RATE
+    place: np.ndarray
+    place_elevation: np.ndarray
+    zero: float
+    step: str
+    downscaling: Downscaling
 
     def predictors(self, k: int, elevation: np.ndarray) -> np.ndarray:
         """Raw predictors (glacier, P) of year index `k` at `elevation` (glacier,) m, in the order of PREDICTORS."""
-        days = slice(self.start[k], self.start[k + 1])
-        warming = (self.point_elevation[self.point] - np.asarray(elevation, dtype="float64")) * self.lapse_rate
+        how = self.downscaling
         out = hydro_year_predictors(
-            self.tas[days], self.snowfall[days], self.rainfall[days], self.month[days], self.point, warming, self.zero
+            *(self.tas, self.snowfall, self.rainfall),
+            *(self.start[12 * k : 12 * k + 13], self.days),
+            *(self.place, self.place_elevation[self.place] - np.asarray(elevation, dtype="float64")),
+            *(self.zero, how.lapse_rates, how.precipitation_gradient, *how.ramp(self.step), how.spread(self.step)),
         )
         return out[:, : self.reference.shape[1]]
 
 
-def block_forcing_daily(
+def block_forcing_climate(
     climate: xr.Dataset,
     point: xr.DataArray | np.ndarray,
     reference: xr.Dataset,
     *,
+    weight: xr.DataArray | np.ndarray | None = None,
     years: Sequence[int] | None = None,
-    lapse_rate: float = LAPSE_RATE,
+    downscaling: Downscaling | None = None,
     where: str = "climate",
-) -> DailyForcing:
-    """The :class:`DailyForcing` of a block: loads the days of `years` at the points that its glaciers use.
+) -> ClimateForcing:
+    """The :class:`ClimateForcing` of a block: loads the steps of `years` at the points that its glaciers use.
 
     Called inside a task: it computes (single-threaded) what it is given.
 
@@ -78,12 +91,16 @@ def block_forcing_daily(
     climate
         One member of what :func:`annual_predictors` takes: (time, point).
     point
-        (glacier) int, position along `climate`'s point dimension.
+        (glacier) int, position along `climate`'s point dimension; or (glacier, corner), with weights.
     reference
         (glacier[, month]) climatology from :func:`reference_climatology`; without its monthly variables the forcing
         returns the 3 seasonal predictors.
+    weight
+        (glacier, corner): the weighted means are made here, once.
     years
         Consecutive hydrological years to cover; all complete ones where None.
+    downscaling
+        settings; None: ALPGM's.
 
     Raises
     ------
@@ -92,47 +109,70 @@ def block_forcing_daily(
     """
     if "member" in climate.dims:
         raise schema.InputError(f"{where}: dimension 'member' has {climate.sizes['member']} values; select one first")
-    zero = check_climate(climate, where)
-    point = np.asarray(point, dtype="int64")
-    check_points(xr.DataArray(point, dims="glacier"), climate.sizes["point"], where)
+    zero, step, wet = check_climate(climate, where)
+    point, weight = over_glaciers(point), over_glaciers(weight)
+    check_points(point, weight, climate.sizes["point"])
+    point, weight = point.values, None if weight is None else weight.values
     complete = complete_years(climate["time"], where)
     wanted = complete[select_years(complete, years, where)]
     label = hydro_year(climate["time"]).values
-    days = slice(np.searchsorted(label, wanted[0]), np.searchsorted(label, wanted[-1], side="right"))
+    part = slice(np.searchsorted(label, wanted[0]), np.searchsorted(label, wanted[-1], side="right"))
     used, column = np.unique(point, return_inverse=True)
-    block = climate[["tas", "snowfall", "rainfall", "elevation"]].isel(time=days, point=used)
-    block = block.compute(scheduler="synchronous").transpose("time", "point")
-    return DailyForcing(
+    column = column.reshape(point.shape)
+    some = climate[["tas", *wet, "elevation"]].isel(time=part, point=used)
+    elevation = some["elevation"].values.astype("float64")[:, None]
+    if weight is not None:
+        elevation = at_places(elevation, column, weight)
+    loaded = {name: _loaded(some[name], column, weight) for name in ("tas", *wet)}
+    rainfall = loaded[wet[-1]]
+    code = month_codes(some["time"])
+    return ClimateForcing(
         years=wanted,
         reference=predictor_array(reference).transpose("glacier", "predictor").values.astype("float64"),
-        **{name: np.ascontiguousarray(block[name].values) for name in ("tas", "snowfall", "rainfall")},
-        month=hydro_month(block["time"]).values - 1,
-        start=np.searchsorted(label[days], np.append(wanted, wanted[-1] + 1)),
-        point=column.astype("int64").ravel(),
-        point_elevation=block["elevation"].values.astype("float64"),
+        tas=loaded["tas"],
+        snowfall=loaded["snowfall"] if "snowfall" in wet else np.zeros_like(rainfall),
+        rainfall=rainfall,
+        days=step_days(some["time"]).values if step == "monthly" else np.ones(code.size),
+        start=np.searchsorted(code, np.arange(code[0], code[-1] + 2)),
+        place=np.arange(point.shape[0]) if weight is not None else column,
+        place_elevation=elevation[:, 0],
         zero=zero,
-        lapse_rate=lapse_rate,
+        step=step,
+        downscaling=downscaling or Downscaling(),
     )
 
 
+def _loaded(values: xr.DataArray, column: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """(place, step) of lazy values; a place is a point, or a glacier's mean of corners."""
+    # turned after it is read: a lazy transposition would fetch every value by its own index
+    rows = np.ascontiguousarray(values.compute(scheduler="synchronous").transpose("point", "time").values)
+    return rows if weight is None else at_places(rows, column, weight)
+
+
 def block_forcing_spliced(
-    parts: Sequence[xr.Dataset], point: xr.DataArray | np.ndarray, reference: xr.Dataset, years: Sequence[int]
-) -> DailyForcing:
-    """The :class:`DailyForcing` of a block from climates that follow one another, such as history and projection.
+    parts: Sequence[xr.Dataset],
+    point: xr.DataArray | np.ndarray,
+    reference: xr.Dataset,
+    years: Sequence[int],
+    *,
+    weight: xr.DataArray | np.ndarray | None = None,
+    downscaling: Downscaling | None = None,
+) -> ClimateForcing:
+    """The :class:`ClimateForcing` of a block from climates that follow one another, such as history and projection.
 
     Each part gives the years that none before it has. Calendars may differ: what is spliced is years, not dates.
 
     Parameters
     ----------
     parts
-        daily climates (``time``, ``point``) at the same points.
-    point, reference, years
-        as for :func:`block_forcing_daily`.
+        climates (``time``, ``point``) at the same points, all of days or all of months.
+    point, reference, years, weight, downscaling
+        as for :func:`block_forcing_climate`.
 
     Raises
     ------
     InputError
-        as :func:`block_forcing_daily`, and for years that no part covers.
+        as :func:`block_forcing_climate`, for years that no part covers, and for days beside months.
     """
     whole, left = None, list(years)
     for number, part in enumerate(parts, 1):
@@ -140,24 +180,30 @@ def block_forcing_spliced(
         whole_here = whole_years(part["time"])
         here = [year for year in left if whole_here.size and year <= whole_here[-1]]
         if here:
-            forcing = block_forcing_daily(part, point, reference, years=here, where=where)
-            whole = forcing if whole is None else _joined(whole, forcing)
+            forcing = block_forcing_climate(
+                part, point, reference, weight=weight, years=here, downscaling=downscaling, where=where
+            )
+            whole = forcing if whole is None else _joined(whole, forcing, where)
             left = left[len(here) :]
     if left or whole is None:
         raise schema.InputError(f"climate: no part covers the hydrological years from {left[0] if left else 'none'} on")
     return whole
 
 
-def _joined(first: DailyForcing, second: DailyForcing) -> DailyForcing:
+def _joined(first: ClimateForcing, second: ClimateForcing, where: str) -> ClimateForcing:
     """Two climates at the same points, one after the other; the second in the temperature scale of the first."""
-    days = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in ("snowfall", "rainfall")}
+    if first.step != second.step:
+        raise schema.InputError(f"{where}: its steps are {second.step}, those before {first.step}; allowed: the same")
+    amounts = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)], axis=1) for name in ("snowfall", "rainfall")
+    }
     return replace(
         first,
         years=np.concatenate([first.years, second.years]),
-        tas=np.concatenate([first.tas, second.tas + (first.zero - second.zero)]),
-        month=np.concatenate([first.month, second.month]),
+        tas=np.concatenate([first.tas, second.tas + (first.zero - second.zero)], axis=1),
+        days=np.concatenate([first.days, second.days]),
         start=np.concatenate([first.start, second.start[1:] + first.start[-1]]),
-        **days,
+        **amounts,
     )
 
 

@@ -53,15 +53,35 @@ def check_days(time: xr.DataArray, where: str) -> None:
         )
 
 
+def month_codes(time: xr.DataArray) -> np.ndarray:
+    """(time,) int64 months since October of hydrological year 0, without gap from one year to the next.
+
+    >>> days = xr.DataArray(np.array(["2014-09-30", "2014-10-01"], "datetime64[ns]"), dims="time")
+    >>> np.divmod(month_codes(days), 12)
+    (array([2014, 2015]), array([11,  0]))
+    """
+    return hydro_year(time).values * 12 + hydro_month(time).values - 1
+
+
 def whole_years(time: xr.DataArray) -> np.ndarray:
-    """Hydrological years of which every day is there, given that days are consecutive; none, if there is none."""
+    """Hydrological years of which every step is there, given that steps are consecutive; none, if there is none.
+
+    Months are stamped with their beginning.
+    """
     if not time.size:
         return np.arange(0)
     ends = hydro_year(time[[0, -1]]).values
     month, day = time[[0, -1]].dt.month.values, time[[0, -1]].dt.day.values
+    last_day = 1 if is_monthly(time) else 30
     first = ends[0] + ((month[0], day[0]) != (HYDRO_YEAR_START_MONTH, 1))
-    last = ends[1] - ((month[1], day[1]) != (HYDRO_YEAR_START_MONTH - 1, 30))
+    last = ends[1] - ((month[1], day[1]) != (HYDRO_YEAR_START_MONTH - 1, last_day))
     return np.arange(first, last + 1)
+
+
+def is_monthly(time: xr.DataArray) -> bool:
+    """Whether the steps of consecutive `time` are months; days if not, or if there is one step only."""
+    month = time[:2].dt.month.values
+    return bool(time.size > 1 and month[0] != month[1] and time[0].dt.day.values == time[1].dt.day.values)
 
 
 def complete_years(time: xr.DataArray, where: str) -> np.ndarray:

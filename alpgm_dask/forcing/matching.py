@@ -31,17 +31,19 @@ def nearest_points(
 ) -> xr.Dataset:
     """The climate point of each glacier.
 
-    Candidates are the points of the glacier's own massif; where the climate has none (or either names no massif), the
-    nearest place. Among candidates: nearest elevation, then nearest aspect, then nearest distance, then first. So a
-    SAFRAN-like climate gives massif, elevation band and aspect, and a grid gives the nearest cell. Positions are
-    loaded; climate values are not.
+    Candidates are the points of the glacier's own massif, by number where both have it, else by name; where the climate
+    has none (or either says no massif), the nearest place. Among candidates: nearest elevation, then nearest aspect,
+    then nearest distance, then first. So a SAFRAN-like climate gives massif, elevation band and aspect sector, and a
+    grid gives the nearest cell. Points without aspect (flat) are for glaciers whose aspect is not known, and for those
+    whose candidates have none. Positions are loaded; climate values are not.
 
     Parameters
     ----------
     glaciers
-        (glacier): lon, lat (degree); optional massif, mean_elevation (m), aspect (degree), rgi_id.
+        (glacier): lon, lat (degree); optional massif_safran (number, 0: unknown), massif, mean_elevation (m), aspect
+        (degree), rgi_id.
     climate
-        (point): lon, lat; optional massif, elevation, aspect.
+        (point): lon, lat; optional massif_safran, massif, elevation, aspect (missing: flat).
     max_distance
         m, great-circle distance beyond which a glacier is refused, also within its massif.
 
@@ -55,7 +57,7 @@ def nearest_points(
         Naming the first few glaciers that are too far, their distance and the limit; or a missing position.
     """
     chosen, distance = _match(glaciers, climate, "point", by_elevation=True, where=where)
-    _refuse_far(glaciers, distance, max_distance, where)
+    refuse_far(glaciers, distance, max_distance, where)
     return _matched(glaciers, "point", chosen, distance)
 
 
@@ -102,10 +104,10 @@ def match_predictors(
         chosen, gap = _match(others, predictors, "glacier", by_elevation=False, where=where)
         far = gap > max_distance
         if far.any():
-            anywhere = others.isel(glacier=np.flatnonzero(far)).drop_vars("massif", errors="ignore")
+            anywhere = others.isel(glacier=np.flatnonzero(far)).drop_vars(["massif", "massif_safran"], errors="ignore")
             chosen[far], gap[far] = _match(anywhere, predictors, "glacier", by_elevation=False, where=where)
         row[~own], distance[~own] = chosen, gap
-        _refuse_far(glaciers, distance, max_distance, where)
+        refuse_far(glaciers, distance, max_distance, where)
     return _matched(glaciers, "row", row, distance).assign(own_row=("glacier", own))
 
 
@@ -121,7 +123,7 @@ def _match(
     n, step = glaciers.sizes["glacier"], max(1, PAIRS // max(1, places.sizes[dim]))
     if places.sizes[dim] == 0:
         raise schema.InputError(f"{where}: dimension '{dim}' is empty; allowed: at least one")
-    here, there = _attributes(glaciers, "glaciers"), _attributes(places, where)
+    here, there = attributes(glaciers, "glaciers"), attributes(places, where)
     chosen, distance = np.zeros(n, dtype="int64"), np.zeros(n)
     for start in range(0, n, step):
         part = slice(start, start + step)
@@ -132,22 +134,36 @@ def _match(
 
 def _match_some(here: dict, there: dict, by_elevation: bool) -> tuple[np.ndarray, np.ndarray]:
     distance = great_circle(here["lon"][:, None], here["lat"][:, None], there["lon"], there["lat"])
-    candidate = _same_massif(here["massif"], there["massif"], distance.shape)
+    candidate = _same_massif(here, there, distance.shape)
     nearest = distance.min(axis=1, keepdims=True)
     everywhere = distance <= (nearest + SAME_PLACE)
     candidate = np.where(candidate.any(axis=1, keepdims=True), candidate, everywhere)
     if by_elevation:
-        for key, period in (("elevation", None), ("aspect", 360.0)):
-            candidate = _closest(here[key], there[key], candidate, period)
+        candidate = _closest(here["elevation"], there["elevation"], candidate, None)
+        candidate = _closest(here["aspect"], there["aspect"], candidate, 360.0)
+        candidate = _flat_where_unknown(here["aspect"], there["aspect"], candidate)
     ranked = np.where(candidate, distance, np.inf)
     chosen = ranked.argmin(axis=1)
     return chosen, ranked[np.arange(len(chosen)), chosen]
 
 
-def _same_massif(here: np.ndarray | None, there: np.ndarray | None, shape: tuple[int, int]) -> np.ndarray:
-    if here is None or there is None:
-        return np.zeros(shape, dtype=bool)
-    return (here[:, None] == there) & (here[:, None] != "")
+def _same_massif(here: dict, there: dict, shape: tuple[int, int]) -> np.ndarray:
+    """Pairs of one massif: of one number, or of one name where a number is missing or in no point."""
+    same = np.zeros(shape, dtype=bool)
+    for key, unknown in (("massif_safran", 0), ("massif", "")):
+        if here[key] is not None and there[key] is not None:
+            pairs = (here[key][:, None] == there[key]) & (here[key][:, None] != unknown)
+            same = np.where(same.any(axis=1, keepdims=True), same, pairs)
+    return same
+
+
+def _flat_where_unknown(here: np.ndarray | None, there: np.ndarray | None, candidate: np.ndarray) -> np.ndarray:
+    """Of glaciers without aspect, only candidates without aspect stay, if there are some."""
+    if there is None:
+        return candidate
+    unknown = np.ones(candidate.shape[0], dtype=bool) if here is None else ~np.isfinite(here)
+    flat = candidate & ~np.isfinite(there)
+    return np.where(unknown[:, None] & flat.any(axis=1, keepdims=True), flat, candidate)
 
 
 def _closest(
@@ -164,7 +180,8 @@ def _closest(
     return np.where(np.isfinite(best), candidate & (gap == best), candidate)
 
 
-def _attributes(ds: xr.Dataset, where: str) -> dict[str, np.ndarray | None]:
+def attributes(ds: xr.Dataset, where: str) -> dict[str, np.ndarray | None]:
+    """Position and what else places are told apart by, as arrays; None where a dataset does not say (InputError)."""
     out: dict[str, np.ndarray | None] = {}
     for name in ("lon", "lat"):
         if name not in ds:
@@ -177,6 +194,7 @@ def _attributes(ds: xr.Dataset, where: str) -> dict[str, np.ndarray | None]:
     for key, name in (("elevation", height), ("aspect", "aspect")):
         out[key] = ds[name].values.astype("float64") if name in ds else None
     out["massif"] = _strings(ds, "massif")
+    out["massif_safran"] = ds["massif_safran"].values if "massif_safran" in ds else None
     return out
 
 
@@ -184,7 +202,8 @@ def _strings(ds: xr.Dataset, name: str) -> np.ndarray | None:
     return schema.texts(ds[name]) if name in ds else None
 
 
-def _refuse_far(glaciers: xr.Dataset, distance: np.ndarray, limit: float, where: str) -> None:
+def refuse_far(glaciers: xr.Dataset, distance: np.ndarray, limit: float, where: str) -> None:
+    """Refuse glaciers (``glacier``) farther than the limit in m from their climate, naming them (InputError)."""
     far = np.flatnonzero(~(distance <= limit))
     if not far.size:
         return
@@ -192,5 +211,6 @@ def _refuse_far(glaciers: xr.Dataset, distance: np.ndarray, limit: float, where:
     names = [f"{ids[i] if ids is not None else i} ({distance[i] / 1000:.1f} km)" for i in far[:5]]
     more = f" and {far.size - 5} more" if far.size > 5 else ""
     raise schema.InputError(
-        f"{where}: no climate within max_distance = {limit / 1000:g} km of glacier {', '.join(names)}{more}"
+        f"{where}: no climate within max_distance = {limit / 1000:g} km of glacier {', '.join(names)}{more}; "
+        "allowed: nearer climate, or a larger max_distance"
     )

@@ -85,7 +85,10 @@ def reference_climatology(
     names = predictor_names(predictors, where)
     years = np.arange(period[0], period[1] + 1)
     chosen = select_years(predictors["hydro_year"].values, years, where)
-    out = predictors[list(names)].isel(hydro_year=chosen).mean("hydro_year", skipna=False, keep_attrs=True)
+    # years in one chunk: a mean of means of chunks would depend on how they are cut, in its last bit
+    some = {name: predictors[name].isel(hydro_year=chosen) for name in names}
+    some = {name: values if values.chunks is None else values.chunk(hydro_year=-1) for name, values in some.items()}
+    out = predictors[[]].assign(some).mean("hydro_year", skipna=False, keep_attrs=True)
     for name in names:
         out[name].attrs["reference_period"] = f"{period[0]}-{period[1]}"
     return out

@@ -14,8 +14,9 @@ import xarray as xr
 
 from alpgm_dask.constants import REFERENCE_PERIOD
 from alpgm_dask.forcing.aligned import align_predictors
+from alpgm_dask.forcing.annual import annual_predictors
 from alpgm_dask.forcing.calendar import days_of, select_years
-from alpgm_dask.forcing.daily import annual_predictors
+from alpgm_dask.forcing.downscaling import Downscaling
 from alpgm_dask.forcing.predictors import predictor_array
 from alpgm_dask.schema import InputError
 
@@ -64,14 +65,17 @@ def _mean(anomalies: xr.DataArray) -> xr.DataArray:
     return out.transpose("member", "hydro_year", "predictor", missing_dims="ignore")
 
 
-def regional_from_daily(
+def regional_from_climate(
     parts: Sequence[xr.Dataset],
     point: xr.DataArray,
     elevation: xr.DataArray,
     reference: xr.Dataset,
     years: Sequence[int],
+    *,
+    weight: xr.DataArray | None = None,
+    downscaling: Downscaling | None = None,
 ) -> xr.DataArray:
-    """Regional anomalies of a run's years from daily climates that follow one another; lazy.
+    """Regional anomalies of a run's years from climates that follow one another; lazy.
 
     Parameters
     ----------
@@ -84,6 +88,8 @@ def regional_from_daily(
         (``glacier``[, ``month``]) their climatology; without its monthly variables the result has none.
     years
         consecutive hydrological years.
+    weight, downscaling
+        as for :func:`annual_predictors`.
 
     Returns
     -------
@@ -98,7 +104,8 @@ def regional_from_daily(
     for part in parts:
         days = days_of(part, left)
         if days.sizes["time"]:
-            predictors = annual_predictors(days, point, elevation)[list(reference.data_vars)]
+            predictors = annual_predictors(days, point, elevation, weight=weight, downscaling=downscaling)
+            predictors = predictors[list(reference.data_vars)]
             found.append(regional_anomaly(predictors, reference))
             left = [year for year in left if year > predictors["hydro_year"].values[-1]]
         if not left:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from alpgm_dask import schema
 from alpgm_dask.config import Config
 from alpgm_dask.features import needs_regional
-from alpgm_dask.forcing import elevation_sensitivity, match_predictors, nearest_points
-from alpgm_dask.forcing.calendar import check_days, complete_years, select_years
+from alpgm_dask.forcing import (
+    bilinear_points,
+    check_adjustable,
+    elevation_sensitivity,
+    match_predictors,
+    nearest_points,
+    refuse_implausible,
+    refuse_range,
+    time_step,
+    value_extremes,
+)
+from alpgm_dask.forcing.calendar import complete_years, select_years
 from alpgm_dask.inputs.selection import refuse_twice
 from alpgm_dask.schema import InputError
 
@@ -26,44 +36,69 @@ def where_of(config: Config, entry: str | None) -> str:
 
 
 def check_climate(config: Config, inputs: Inputs) -> None:
-    """Refuse climate that cannot serve a run: days, calendars, years, distances. Reads times and positions only.
+    """Refuse climate that cannot serve a run: steps, calendars, years, distances, values that cannot be.
+
+    Reads times and positions; values only of stores that do not say themselves what theirs are.
 
     Raises
     ------
     InputError
-        if the climate does not cover the run or the reference period, its dates are not consecutive days of one
-        calendar, no observation falls into its years, or a glacier is farther from it than ``max_distance``.
+        if the climate does not cover the run or the reference period, no observation falls into its years, a glacier
+        is farther from it than ``max_distance``, or its values cannot be.
     """
     asked = config.forcing
     if asked is None:
         return
     where = where_of(config, asked.history)
-    years = _check_daily(config, inputs) if asked.kind == "daily" else _check_predictors(config, inputs)
+    at_points = asked.kind == "climate"
+    years = _check_at_points(config, inputs) if at_points else _check_predictors(config, inputs)
     select_years(years, range(asked.reference_period[0], asked.reference_period[1] + 1), f"{where}: reference period")
     if inputs.observations is not None:
-        _check_observations(
-            inputs.observations, years, asked.kind == "daily", where_of(config, config.smb.observations)
-        )
+        needed = np.arange(asked.reference_period[0], asked.reference_period[1] + 1) if at_points else None
+        _check_observations(inputs.observations, years, needed, where_of(config, config.smb.observations))
 
 
-def _check_daily(config: Config, inputs: Inputs) -> np.ndarray:
-    """Complete years of the history, after checking daily climate and who takes it from which point."""
+def _check_at_points(config: Config, inputs: Inputs) -> np.ndarray:
+    """Complete years of the history, after checking climate at points and who takes it from which."""
     asked, history, projection = config.forcing, inputs.history, inputs.projection
-    where, limit = where_of(config, asked.history), asked.max_distance * 1e3
-    _check_dates(history, where)
-    nearest_points(inputs.glaciers, history, limit, where=where)
+    where = where_of(config, asked.history)
+    choose_points(config, inputs.glaciers, history, where)
     if inputs.observations is not None:
-        nearest_points(at_last_elevation(inputs.observations), history, limit, where=where)
+        choose_points(config, at_last_elevation(inputs.observations), history, where)
     of_history = complete_years(history["time"], where)
     years = of_history
+    check_values(history, where)
     if projection is not None:
         later = where_of(config, asked.projection)
-        _check_dates(projection, later)
         _check_same_points(history, projection, later)
-        after = complete_years(projection["time"], later)
-        years, where = np.append(years, after[after > years[-1]]), f"{where} and then {asked.projection!r}"
+        _check_same_step(history, projection, later)
+        of_projection = complete_years(projection["time"], later)
+        if asked.adjustment != "none":
+            check_adjustable(asked.common_period)
+            common = range(asked.common_period[0], asked.common_period[1] + 1)
+            select_years(of_history, common, f"{where}: adjustment period")
+            select_years(of_projection, common, f"{later}: adjustment period")
+        years = np.append(years, of_projection[of_projection > years[-1]])
+        where = f"{where} and then {asked.projection!r}"
+        check_values(projection, later)
     select_years(years, config.years, where)
     return of_history
+
+
+def choose_points(config: Config, glaciers: xr.Dataset, climate: xr.Dataset, where: str = "climate") -> xr.Dataset:
+    """Which points glaciers take their climate from, as the run file has it."""
+    choose = nearest_points if config.forcing.interpolation == "nearest" else bilinear_points
+    return choose(glaciers, climate, config.forcing.max_distance * 1e3, where=where)
+
+
+def check_values(climate: xr.Dataset, where: str) -> None:
+    """Refuse climate with values that cannot be (InputError): as its store says, or else after reading it once."""
+    known, step = climate.attrs.get("value_ranges"), time_step(climate)
+    if known is None:
+        refuse_implausible(value_extremes(climate).compute(), where, step)
+        return
+    for name, found in json.loads(known).items():
+        refuse_range(name, found, where, step)
 
 
 def at_last_elevation(observed: xr.Dataset) -> xr.Dataset:
@@ -71,12 +106,11 @@ def at_last_elevation(observed: xr.Dataset) -> xr.Dataset:
     return observed.assign(mean_elevation=observed["mean_elevation"].isel(hydro_year=-1, drop=True))
 
 
-def _check_dates(climate: xr.Dataset, where: str) -> None:
-    """Refuse daily climate whose times are no dates of a calendar, or no consecutive days."""
-    if "time" not in climate.indexes or not isinstance(climate.indexes["time"], pd.DatetimeIndex | xr.CFTimeIndex):
-        given = climate["time"].dtype
-        raise InputError(f"{where}: variable 'time' is of type {given}; allowed: dates, of any CF calendar")
-    check_days(climate["time"], where)
+def _check_same_step(history: xr.Dataset, projection: xr.Dataset, where: str) -> None:
+    """Refuse a projection of months after a history of days, or the other way round."""
+    steps = time_step(history), time_step(projection, where)
+    if steps[0] != steps[1]:
+        raise InputError(f"{where}: variable 'time' is {steps[1]}; allowed: {steps[0]}, as that of the history")
 
 
 def _check_same_points(history: xr.Dataset, projection: xr.Dataset, where: str) -> None:
@@ -107,16 +141,16 @@ def _check_predictors(config: Config, inputs: Inputs) -> np.ndarray:
     return of_history
 
 
-def _check_observations(observed: xr.Dataset, years: np.ndarray, every_year: bool, where: str) -> None:
-    """Refuse observations without a value in the climate's years, and, of daily climate, years without topography."""
+def _check_observations(observed: xr.Dataset, years: np.ndarray, needed: np.ndarray | None, where: str) -> None:
+    """Refuse observations without a value in the climate's years, or without topography in years that need it."""
     refuse_twice(schema.texts(observed["rgi_id"]), where)
     given, span = observed["hydro_year"].values, f"{years[0]} to {years[-1]}"
-    absent = np.setdiff1d(years, given)
-    if every_year and absent.size:
+    absent = np.setdiff1d([] if needed is None else needed, given)
+    if absent.size:
         given = f"{given.min()} to {given.max()}" if given.size else "none"
         raise InputError(
-            f"{where}: variable 'mean_elevation' has no hydrological year {absent[0]} (given: {given}); "
-            f"allowed: every year of the climate, {span}"
+            f"{where}: variable 'mean_elevation' has no hydrological year {absent[0]:.0f} (given: {given}); "
+            f"allowed: every year of the reference period, {needed[0]} to {needed[-1]}"
         )
     if not np.isfinite(observed["smb"].isel(hydro_year=np.isin(given, years)).values).any():
         raise InputError(

@@ -23,10 +23,6 @@ PREDICTORS_NEED: Needs = {
     **dict.fromkeys(("cpdd", "winter_snowfall", "summer_snowfall"), ("glacier", "hydro_year")),
     "hydro_year": ("hydro_year",),
 }
-DAILY_NEED: Needs = {
-    **dict.fromkeys(("elevation", "lon", "lat"), ("point",)),
-    **dict.fromkeys(("tas", "snowfall", "rainfall"), ("time", "point")),
-}
 OBSERVATIONS_NEED: Needs = {
     **dict.fromkeys(("rgi_id", "lon", "lat", "aspect", "max_elevation", "tongue_slope"), _GLACIER),
     **dict.fromkeys(("smb", "mean_elevation", "area"), ("glacier", "hydro_year")),
@@ -38,29 +34,23 @@ DELTA_H_NEED: Needs = {
 }
 GEODETIC_NEED: Needs = dict.fromkeys(("rgi_id", "geodetic_factor"), _GLACIER)
 #: Variables of a projection that have its members.
-_WITH_MEMBERS = (
-    *("tas", "snowfall", "rainfall"),
-    *("cpdd", "winter_snowfall", "summer_snowfall", "tas_monthly", "snowfall_monthly"),
-)
+_WITH_MEMBERS = ("cpdd", "winter_snowfall", "summer_snowfall", "tas_monthly", "snowfall_monthly")
 _MONTHLY = ("tas_monthly", "snowfall_monthly")
 
 
-def climate_needs(ds: xr.Dataset, kind: str, recipe: str, where: str, *, members: bool) -> Needs:
-    """What climate must have, by its kind and the features of the mass-balance model.
+def predictors_need(ds: xr.Dataset, recipe: str, where: str, *, members: bool) -> Needs:
+    """What ready-made predictors must have, by the features of the mass-balance model.
 
     Raises
     ------
     InputError
         for monthly predictors that are missing, naming the first feature that is made of them.
     """
-    if kind == "daily":
-        needs = DAILY_NEED
-    else:
-        yearly = "reference_elevation" in ds.variables and "hydro_year" in ds["reference_elevation"].dims
-        needs = PREDICTORS_NEED | {"reference_elevation": ("glacier", "hydro_year") if yearly else _GLACIER}
-        if needs_monthly(recipe):
-            _check_monthly(ds, recipe, where)
-            needs |= dict.fromkeys(_MONTHLY, ("glacier", "hydro_year", "month"))
+    yearly = "reference_elevation" in ds.variables and "hydro_year" in ds["reference_elevation"].dims
+    needs = PREDICTORS_NEED | {"reference_elevation": ("glacier", "hydro_year") if yearly else _GLACIER}
+    if needs_monthly(recipe):
+        _check_monthly(ds, recipe, where)
+        needs |= dict.fromkeys(_MONTHLY, ("glacier", "hydro_year", "month"))
     if members and "member" in ds.dims:
         needs = {k: ("member", *dims) if k in _WITH_MEMBERS else dims for k, dims in needs.items()}
     return needs

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
-from alpgm_dask import packing, schema
+from alpgm_dask import forcing, packing, schema
 from alpgm_dask.catalog import open_catalog
 from alpgm_dask.config import Config
 from alpgm_dask.delta_h import check_functions
 from alpgm_dask.features import recipe_features
 from alpgm_dask.inputs import needs
-from alpgm_dask.inputs.climate import check_climate, where_of
+from alpgm_dask.inputs.climate import at_last_elevation, check_climate, choose_points, where_of
 from alpgm_dask.inputs.selection import positions
 from alpgm_dask.schema import InputError
 from alpgm_dask.smb.geodetic import geodetic_factors
@@ -38,6 +39,9 @@ class Inputs:
         the features of the mass-balance model.
     urls
         where each entry is, and the files of a stored model.
+    points
+        positions in the stores of the points of `history` and `projection`, which have only those that glaciers take;
+        None where climate is not at points.
     """
 
     glaciers: xr.Dataset
@@ -49,6 +53,7 @@ class Inputs:
     model: Any | None
     recipe: str | None
     urls: dict[str, str]
+    points: np.ndarray | None = None
 
 
 def open_inputs(config: Config) -> Inputs:
@@ -76,13 +81,25 @@ def open_inputs(config: Config) -> Inputs:
         recipe = config.smb.recipe if model is None else model.recipe
         if model is None or read.has_region(config.smb.observations, recipe):
             observations = read(config.smb.observations, lambda ds: needs.OBSERVATIONS_NEED)
-        history = read(asked.history, read.climate(asked.history, recipe, members=False))
+        history = read.climate(asked.history, recipe, members=False)
         if asked.projection is not None:
-            projection = read(asked.projection, read.climate(asked.projection, recipe, members=True))
+            projection = read.climate(asked.projection, recipe, members=True)
             projection = _members(projection, asked.members, where_of(config, asked.projection))
     inputs = Inputs(glaciers, delta_h, observations, history, projection, geodetic, model, recipe, read.urls)
     check_climate(config, inputs)
-    return inputs
+    return _at_points_taken(config, inputs) if asked is not None and asked.kind == "climate" else inputs
+
+
+def _at_points_taken(config: Config, inputs: Inputs) -> Inputs:
+    """Climate at the points alone that a glacier of the run, or an observed one, takes."""
+    takers = [inputs.glaciers.drop_dims("pixel")]
+    if inputs.observations is not None:
+        takers.append(at_last_elevation(inputs.observations))
+    where = where_of(config, config.forcing.history)
+    taken = [choose_points(config, glaciers, inputs.history, where)["point"].values.ravel() for glaciers in takers]
+    points = np.unique(np.concatenate(taken))
+    projection = inputs.projection.isel(point=points) if inputs.projection is not None else None
+    return replace(inputs, history=inputs.history.isel(point=points), projection=projection, points=points)
 
 
 class _Reader:
@@ -112,10 +129,15 @@ class _Reader:
             )
         return bool(regional)
 
-    def climate(self, entry: str, recipe: str, *, members: bool) -> Callable[[xr.Dataset], needs.Needs]:
-        """What the climate of an entry must have."""
-        kind, where = self.config.forcing.kind, where_of(self.config, entry)
-        return lambda ds: needs.climate_needs(ds, kind, recipe, where, members=members)
+    def climate(self, entry: str, recipe: str, *, members: bool) -> xr.Dataset:
+        """Predictors as they are, or climate at points in the one form that it has here."""
+        where = where_of(self.config, entry)
+        if self.config.forcing.kind == "predictors":
+            return self(entry, lambda ds: needs.predictors_need(ds, recipe, where, members=members))
+        climate = forcing.as_climate(self(entry, lambda ds: {}), where)
+        if "member" in climate.dims and not members:
+            raise InputError(f"{where}: it has {climate.sizes['member']} members; allowed: a history has none")
+        return climate
 
 
 def stored_model(config: Config, urls: dict[str, str]) -> Any | None:

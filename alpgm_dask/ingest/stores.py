@@ -1,12 +1,15 @@
-"""From raw archives, or out of nothing (the demo region), to stores and the catalog that lists them."""
+"""Glaciers, inventories and ready-made predictors, from what converters built, and the demo region."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from alpgm_dask import packing, store
+import xarray as xr
+
+from alpgm_dask import forcing, packing, store
 from alpgm_dask.catalog import Catalog, Entry, open_catalog, write_catalog
 from alpgm_dask.convert.conversion import Conversion, PackedSource
 from alpgm_dask.schema import InputError
@@ -174,6 +177,13 @@ def demo_entries(where: str = "{CATALOG_DIR}") -> dict[str, Entry]:
     }
 
 
+def _value_ranges(part: xr.Dataset, name: str) -> dict[str, str]:
+    """What a climate store says of its values, so that no run has to read them all; nothing of another store."""
+    if "tas" not in part:
+        return {}
+    return {"value_ranges": json.dumps(forcing.refuse_implausible(forcing.value_extremes(part).compute(), name))}
+
+
 def build_demo(out: Path, *, overwrite: bool = False, say: Say = print) -> Path:
     """The demo region as stores and a catalog; nothing happens if it is there and whole. The catalog's path."""
     from alpgm_dask import demo
@@ -188,7 +198,7 @@ def build_demo(out: Path, *, overwrite: bool = False, say: Say = print) -> Path:
     for name, (kind, _) in demo.DEMO_ENTRIES.items():
         part = getattr(region, name)
         if kind == "zarr":
-            store.write(part, str(out / f"{name}.zarr"), overwrite=True, attrs=attrs)
+            store.write(part, str(out / f"{name}.zarr"), overwrite=True, attrs=attrs | _value_ranges(part, name))
         else:
             part.to_parquet(out / f"{name}.parquet", index=False)
     write_catalog(path, demo_entries())

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from alpgm_dask.cli import catalog, convert, predictors
 from alpgm_dask.schema import InputError
 
 
@@ -38,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_validate(verbs)
     _add_explain(verbs)
-    _add_convert(verbs)
+    convert.add(verbs)
+    predictors.add(verbs)
+    catalog.add(verbs)
     show = verbs.add_parser("show", help="table and pictures of a run")
     show.add_argument("run", type=Path, metavar="FOLDER", help="the run's folder: output in its run file")
     show.add_argument("--inventories", type=Path, metavar="CATALOG", help="compare with inventories of the run's years")
@@ -107,39 +110,6 @@ def _add_explain(verbs: Any) -> None:
     parser.set_defaults(call=_explain)
 
 
-def _add_convert(verbs: Any) -> None:
-    kinds = verbs.add_parser("convert", help="raw archives -> stores and a catalog").add_subparsers(
-        dest="kind", required=True, metavar="KIND"
-    )
-    alpgm = kinds.add_parser("alpgm", help="a checkout of ALPGM")
-    alpgm.add_argument("source", type=Path, metavar="SRC", help="the checkout: the folder that holds glacier_data")
-    rasters = kinds.add_parser("rasters", help="outlines + thickness + surface GeoTIFFs of any region")
-    rasters.add_argument("--outlines", type=Path, required=True, help="vector file with identifiers")
-    rasters.add_argument("--thickness", required=True, help="folder, or pattern with {id}")
-    rasters.add_argument("--surface", required=True, help="folder, pattern with {id}, or one mosaic")
-    rasters.add_argument("--id-column", help="column of the identifiers (default: as in RGI)")
-    rasters.add_argument("--flowlines", type=Path, help="vector file of flowlines")
-    rasters.add_argument("--resample", action="store_true", help="resample a surface on another grid")
-    rasters.add_argument("--skip-missing", action="store_true", help="leave out glaciers without rasters")
-    predictors = kinds.add_parser("predictors", help="a NetCDF of yearly predictors at glaciers, into a catalog")
-    predictors.add_argument(
-        "file", type=Path, metavar="FILE.nc", help="with cpdd, winter_snowfall and summer_snowfall by glacier and year"
-    )
-    predictors.add_argument("--catalog", type=Path, required=True, help="converted catalog to add to")
-    predictors.add_argument("--name", default="predictors", help="entry (default: %(default)s)")
-    predictors.add_argument("--inventory-year", type=int, default=2003, help="inventory that the rows come from")
-    predictors.add_argument(
-        "--elevation-years", type=int, nargs="+", default=[], help="inventories that the elevation follows through time"
-    )
-    predictors.add_argument("--monthly", type=Path, help="NetCDF of monthly predictors of the observed glaciers")
-    for parser in (alpgm, rasters):
-        parser.add_argument("--out", type=Path, required=True, help="folder of the stores")
-    for parser in (alpgm, rasters, predictors):
-        parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
-        parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-        parser.set_defaults(call=_convert)
-
-
 def _config(arguments: argparse.Namespace) -> Any:
     from alpgm_dask.config import load_config
 
@@ -193,42 +163,6 @@ def _show(arguments: argparse.Namespace) -> None:
         print(f"\n{report.compare(arguments.run, arguments.inventories)}")
 
 
-def _convert(arguments: argparse.Namespace) -> None:
-    from alpgm_dask import ingest
-    from alpgm_dask.cluster import connect
-
-    with connect(workers=arguments.workers, memory="4GB") as client:
-        if arguments.kind == "alpgm":
-            path = ingest.convert_alpgm(arguments.source, arguments.out, client, overwrite=arguments.overwrite)
-        elif arguments.kind == "rasters":
-            from alpgm_dask.convert.cleaning import Rules
-
-            path = ingest.convert_rasters(
-                arguments.out,
-                client,
-                overwrite=arguments.overwrite,
-                outlines=arguments.outlines,
-                thickness=arguments.thickness,
-                surface=arguments.surface,
-                id_column=arguments.id_column,
-                flowlines=arguments.flowlines,
-                rules=Rules(resample=True) if arguments.resample else None,
-                skip_missing=arguments.skip_missing,
-            )
-        else:
-            path = ingest.convert_predictors(
-                arguments.file,
-                arguments.catalog,
-                arguments.name,
-                client,
-                inventory_year=arguments.inventory_year,
-                elevation_years=tuple(arguments.elevation_years),
-                monthly=arguments.monthly,
-                overwrite=arguments.overwrite,
-            )
-    print(f"catalog: {path}")
-
-
 def _demo(arguments: argparse.Namespace) -> None:
     from alpgm_dask.ingest import build_demo
 
@@ -259,7 +193,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"alpgm: interrupted{hint}", file=sys.stderr)
         return 130
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

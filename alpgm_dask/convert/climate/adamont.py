@@ -1,0 +1,225 @@
+"""ADAMONT projections (daily means and daily sums of GCM-RCM-RCP at SAFRAN's points) -> daily climate with members.
+
+Verfaillie et al. (2017), doi:10.5194/gmd-10-4257-2017.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from alpgm_dask import forcing
+from alpgm_dask.convert.climate import station_days
+from alpgm_dask.convert.climate.adamont_names import Member, identify
+from alpgm_dask.convert.climate.archive import ClimateArchive, file_fingerprint, joint_fingerprint
+from alpgm_dask.convert.climate.station_files import FolderOrFiles, StationFile, calendar_of, files_of, open_metadata
+from alpgm_dask.convert.climate.station_points import Positions, open_source, refuse_other_points
+from alpgm_dask.convert.report import ConversionReport
+from alpgm_dask.forcing.calendar import whole_years
+from alpgm_dask.schema import InputError
+
+#: Files that a folder is searched for, at any depth.
+PATTERN = "*.nc"
+
+#: Word of the project -> its names, in the file of the daily means and in that of the daily sums.
+WORDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "mean": {"tas": ("Tair", "TAIR")},
+    "sum": {"snowfall": ("SNOW", "Snowf"), "rainfall": ("RAIN", "Rainf")},
+}
+
+_PER_DAY = re.compile(r"(/|per )\s*d(ay)?s?\b|\bd(ay)?s?\s*(\^|\*\*)?-1", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The two files of a member, and what they have in common."""
+
+    member: Member
+    climate: xr.Dataset
+    years: np.ndarray
+    first: StationFile
+    fingerprints: tuple[str, str]
+    cut: tuple[int, int]
+
+
+def read(
+    folder_or_files: FolderOrFiles,
+    *,
+    pattern: str | None = None,
+    massif_names: Mapping[int, str] | None = None,
+    massif_positions: Positions | None = None,
+    hours_of_rates: float = 1.0,
+) -> ClimateArchive:
+    """The whole hydrological years of ADAMONT members; lazy.
+
+    Parameters
+    ----------
+    folder_or_files
+        folder, searched at any depth for ``*.nc``, or files: for every member one of daily means (Tair) and one of
+        daily sums (SNOW, RAIN), paired by the member that their names tell, see :func:`adamont_names.identify`. Both
+        with TIME, ZS (m), MASSIF_NUMBER, LAT, LON, the same points in all files.
+    pattern
+        regular expression with groups gcm, rcm, scenario, kind for names that tell it in another way.
+    massif_names, massif_positions
+        as of :func:`safran.daily`.
+    hours_of_rates
+        h of the steps that the sums were made of. Tools that sum up the hours of a day leave the units of the hourly
+        rates (kg m-2 s-1): such a sum times this is the amount of the day. Amounts (kg m-2, mm) and rates per day are
+        taken as they are.
+
+    Returns
+    -------
+    ClimateArchive that grows along member: (``member``, ``time``, ``point``) tas (K), snowfall, rainfall (kg m-2 per
+    day), the members sorted by name (gcm_rcm_scenario) with coordinates gcm, rcm, scenario. From the first to the
+    last year that any member has whole; a member's values are missing in years that it has not. A new member leaves
+    the pieces of the others as they were, unless it makes the archive longer in time.
+
+    Raises
+    ------
+    InputError
+        naming the file: a mean without its sum or the other way round, two files of one kind of a member, a name that
+        does not tell the member, a gap between days, points that differ, a variable that is missing, other units, no
+        whole hydrological year; members of different calendars, which make different archives.
+    """
+    if not 0 < hours_of_rates <= 24:
+        raise InputError(f"hours_of_rates is {hours_of_rates}; allowed: above 0, 24 at most")
+    pairs = [
+        _pair(member, files, massif_names, massif_positions, hours_of_rates)
+        for member, files in sorted(_paired(files_of(folder_or_files, PATTERN), pattern).items())
+    ]
+    _refuse_mixed(pairs)
+    years = np.arange(min(p.years[0] for p in pairs), max(p.years[-1] for p in pairs) + 1)
+    members = [_padded(pair, years) for pair in pairs]
+    ds = xr.concat(members, "member", join="exact", combine_attrs="override").assign(pairs[0].first.points)
+    ds = ds.assign_coords(
+        member=[pair.member.label for pair in pairs],
+        **{word: ("member", [getattr(pair.member, word) for pair in pairs]) for word in ("gcm", "rcm", "scenario")},
+    )
+    where = f"ADAMONT {pairs[0].first.path} and others"
+    climate = forcing.as_climate(ds.transpose("member", "time", "point"), where)
+    # a member's piece is as long as the archive: where the years change, so does every piece
+    span = f"{years[0]} to {years[-1]}, {hours_of_rates:g} h"
+    pieces = tuple((pair.member.label, joint_fingerprint([*pair.fingerprints, span])) for pair in pairs)
+    return ClimateArchive(climate, "member", pieces, _report(pairs, years, hours_of_rates))
+
+
+def _paired(paths: Sequence[Path], pattern: str | None) -> dict[Member, dict[str, Path]]:
+    """Member -> its file of means and its file of sums."""
+    found: dict[Member, dict[str, Path]] = {}
+    for path in paths:
+        with open_metadata(path) as ds:
+            member, kind = identify(ds, path, pattern)
+        other = found.setdefault(member, {}).setdefault(kind, path)
+        if other != path:
+            raise InputError(f"{path}: member {member.label} has daily {kind}s in {other} too; allowed: one file")
+    for member, files in found.items():
+        for kind in WORDS:
+            if kind not in files:
+                raise InputError(
+                    f"{next(iter(files.values()))}: member {member.label} has no file of daily {kind}s; allowed: two "
+                    "files of a member, daily means (Tair) and daily sums (SNOW, RAIN)"
+                )
+    return found
+
+
+def _pair(
+    member: Member,
+    files: Mapping[str, Path],
+    names: Mapping[int, str] | None,
+    places: Positions | None,
+    hours: float,
+) -> _Pair:
+    sources = {kind: open_source(files[kind], WORDS[kind], names, places) for kind in WORDS}
+    first, second = sources["mean"], sources["sum"]
+    refuse_other_points(second.points, second.path, first.points, first.path)
+    series = {kind: _days_of(source) for kind, source in sources.items()}
+    if calendar_of(first.time) != calendar_of(second.time):
+        raise InputError(f"{second.path}: variable 'time' has another calendar than {first.path}; allowed: the same")
+    arrays = {
+        "tas": station_days.daily_array(series["mean"], "tas", station_days.whole_days(series["mean"]), how="mean")
+    }
+    for word in WORDS["sum"]:
+        length = 1.0 if _PER_DAY.search(second.units[word]) else hours / 24.0
+        arrays[word] = station_days.daily_array(
+            series["sum"], word, station_days.whole_days(series["sum"]), how="sum", step_days=length
+        )
+    climate = xr.merge([a.to_dataset() for a in arrays.values()], join="inner", combine_attrs="override")
+    years = whole_years(climate["time"])
+    if not years.size:
+        span = " to ".join(f"{day:%Y-%m-%d}" for day in climate.indexes["time"][[0, -1]]) if climate.time.size else "-"
+        raise InputError(
+            f"{first.path} and {second.path}: variable 'time' covers {span} in both; allowed: one whole hydrological "
+            "year or more (1 October to 30 September)"
+        )
+    label = forcing.hydro_year(climate["time"]).values
+    a, b = (int(i) for i in np.searchsorted(label, [years[0], years[-1] + 1]))
+    prints = (file_fingerprint(first.path), file_fingerprint(second.path))
+    return _Pair(member, climate.isel(time=slice(a, b)), years, first, prints, (a, len(label) - b))
+
+
+def _days_of(source: StationFile) -> station_days.Series:
+    """A file of days, whatever hour they are stamped with."""
+    series = station_days.in_order([source])
+    if series.steps_per_day != 1:
+        raise InputError(f"{source.path}: variable 'time' has {series.steps_per_day} steps per day; allowed: days")
+    return series
+
+
+def _refuse_mixed(pairs: Sequence[_Pair]) -> None:
+    first = pairs[0]
+    calendars: dict[str, list[str]] = {}
+    for pair in pairs:
+        calendars.setdefault(calendar_of(pair.first.time), []).append(pair.member.label)
+        refuse_other_points(pair.first.points, pair.first.path, first.first.points, first.first.path)
+    if len(calendars) > 1:
+        listed = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in sorted(calendars.items()))
+        raise InputError(f"members of different calendars ({listed}); allowed: one calendar; convert each by itself")
+
+
+def _padded(pair: _Pair, years: np.ndarray) -> xr.Dataset:
+    """The member from the first to the last of `years`, missing where it has none."""
+    index = pair.climate.indexes["time"]
+    every = xr.date_range(
+        f"{years[0] - 1}-10-01",
+        f"{years[-1]}-09-30",
+        freq="D",
+        calendar=pair.climate["time"].dt.calendar,
+        use_cftime=isinstance(index, xr.CFTimeIndex),
+    )
+    before = int(np.searchsorted(every.values, index.values[0]))
+    after = len(every) - before - len(index)
+    out = {word: _between(array, before, after) for word, array in pair.climate.data_vars.items()}
+    return xr.Dataset(out).assign_coords(time=every)
+
+
+def _between(array: xr.DataArray, before: int, after: int) -> xr.Variable:
+    """Steps without values before and after the array, in chunks of a year."""
+    import dask.array as da
+
+    ends = [da.full((n, array.shape[1]), np.nan, dtype=array.dtype, chunks=(366, -1)) for n in (before, after)]
+    parts = [part for part in (ends[0], array.data, ends[1]) if part.shape[0]]
+    return xr.Variable(array.dims, da.concatenate(parts), array.attrs)
+
+
+def _report(pairs: Sequence[_Pair], years: np.ndarray, hours: float) -> ConversionReport:
+    report = ConversionReport(f"ADAMONT: {len(pairs)} members")
+    report.totals |= {
+        "members": len(pairs),
+        "points": pairs[0].first.points.sizes["point"],
+        "first year": int(years[0]),
+        "last year": int(years[-1]),
+    }
+    for name, i in (("first", 0), ("last", 1)):
+        cut = [f"{pair.member.label}: {pair.cut[i]} days" for pair in pairs if pair.cut[i]]
+        report.add(f"members with an incomplete {name} hydrological year", len(cut), "cut", cut)
+    lacking = [f"{p.member.label}: {p.years[0]} to {p.years[-1]}" for p in pairs if p.years.size < years.size]
+    report.add("members without some of the years", len(lacking), "missing there", lacking)
+    report.notes.append(
+        f"Daily sums of rates are taken for sums of {24 / hours:g} rates of {hours:g} h each; amounts as they are."
+    )
+    return report

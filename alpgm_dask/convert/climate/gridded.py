@@ -1,0 +1,260 @@
+"""Gridded climate of any CF archive: reanalyses, observations on a grid, climate models; daily, hourly or monthly.
+
+Read by metadata, not by file names: HISTALP, ERA5 and ERA5-Land, E-OBS, W5E5 and ISIMIP, CMIP6, EURO-CORDEX, and what
+else has CF standard names or known names. What the products mean by their numbers, and how it is read:
+
+- **Stamps.** Time bounds decide which step a stamp stands for, where they are sound. Without them, a day is that in
+  which the stamp lies (00:00 or 12:00), a month likewise; an hourly state belongs to its stamp; hourly precipitation
+  whose stamps stand on whole steps is that of the step that *ends* there (ECMWF, GRIB).
+- **Accumulations.** Hourly ERA5 precipitation is in m over the step that ends at the stamp: ``accumulated="step"``.
+  ERA5-Land's grows from 00 UTC on, and its value at 00 UTC is the sum of the day before: ``accumulated="day"``. Their
+  files do not say which they are, so that it must be said, unless time bounds or ``cell_methods`` (sum) do; the first
+  days of the file are looked at, whether they contradict. Monthly means of ERA5 are in m per day: known by
+  ``GRIB_stepType`` (avgad), else to be said by ``accumulated="day"``.
+- **Fluxes** (kg m-2 s-1, mm day-1) are multiplied by the length of their step, of months in the file's calendar.
+- **Elevation** is surface altitude, or geopotential divided by 9.80665 m s-2.
+- **Days** are means and sums of all of their steps, UTC; a day that lacks a value is missing.
+
+ECMWF's conventions: "Conversion table for accumulated variables", Copernicus Knowledge Base, ECMWF Confluence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from alpgm_dask.convert.climate.archive import ClimateArchive, joint_fingerprint
+from alpgm_dask.convert.climate.assembling import Assembled, Wanted, assemble
+from alpgm_dask.convert.climate.sources import Sources
+from alpgm_dask.convert.climate.stamps import calendar_of, whole_years
+from alpgm_dask.convert.climate.sums import Accumulated
+from alpgm_dask.convert.report import ConversionReport
+from alpgm_dask.forcing import as_climate, hydro_year
+from alpgm_dask.schema import InputError
+
+_LABELS = ("gcm", "rcm", "scenario")
+
+
+def open_grid(
+    sources: Sources,
+    *,
+    orography: Sources | None = None,
+    bounding_box: Sequence[float] | None = None,
+    around: tuple[np.ndarray, np.ndarray] | None = None,
+    margin: float = 0.0,
+    names: Mapping[str, str] | None = None,
+    accumulated: Accumulated | None = None,
+) -> xr.Dataset:
+    """A gridded archive as one lazy dataset of days or months, on its grid and over all of its steps.
+
+    Parameters
+    ----------
+    sources, orography, bounding_box, around, margin, names, accumulated
+        as for :func:`read`.
+
+    Returns
+    -------
+    Dataset (``time``, ``y``, ``x``), or (``time``, ``point``) for points: tas (K), snowfall and rainfall, or pr
+    (kg m-2 per step), with the coordinates lon, lat, elevation (``y``, ``x``), grid_row (``y``), grid_column (``x``).
+
+    Raises
+    ------
+    InputError
+        as :func:`read`.
+    """
+    return assemble(sources, Wanted(orography, bounding_box, around, margin, names, accumulated)).climate
+
+
+def read(
+    sources: Sources | Mapping[str, Sources],
+    *,
+    orography: Sources | None = None,
+    bounding_box: Sequence[float] | None = None,
+    around: tuple[np.ndarray, np.ndarray] | None = None,
+    margin: float = 0.0,
+    names: Mapping[str, str] | None = None,
+    member: str | None = None,
+    labels: Mapping[str, Any] | None = None,
+    accumulated: Accumulated | None = None,
+) -> ClimateArchive:
+    """A gridded archive as climate at the cells that are needed, in whole hydrological years; lazy.
+
+    Read at once: coordinates, elevation, one step at either end (to leave out cells that have no value there), and of
+    hourly amounts the first days.
+
+    Parameters
+    ----------
+    sources
+        NetCDF files, glob patterns, folders, Zarr stores or URLs, datasets, or a sequence of these: one or several
+        files per variable and period, in any order. For several members: a mapping from their names to such.
+    orography
+        file with the elevation, where the archive lacks it; its grid may be larger.
+    bounding_box
+        west, south, east, north in degrees: cells inside and those beside them.
+    around
+        longitudes and latitudes (degree) of places: the cells around each of them.
+    margin
+        km around the places of `around` from which cells are taken besides.
+    names
+        the variables of the files that are tas, pr, snowfall, rainfall, elevation, where metadata do not tell.
+    member
+        name of the run, for an archive of one.
+    labels
+        gcm, rcm, scenario, where the files' attributes do not say; of several members, a mapping from each to such.
+    accumulated
+        what amounts are sums of: "step" or "day"; see the module.
+
+    Returns
+    -------
+    ClimateArchive that grows along time, or along member for a mapping of members.
+
+    Raises
+    ------
+    InputError
+        for variables, units, grids and dates that are not what is allowed: naming file, variable, value or date.
+    """
+    wanted = Wanted(orography, bounding_box, around, margin, names, accumulated)
+    if isinstance(sources, Mapping) and not isinstance(sources, xr.Dataset):
+        if member is not None:
+            raise InputError(f"member: {member!r}, with a mapping of members; allowed: one of the two")
+        return _read_members(sources, wanted, labels or {})
+    found = assemble(sources, wanted)
+    where = found.files[0][0].where
+    report = ConversionReport(f"gridded climate: {where}")
+    climate = _whole_years(_flattened(found, report), where, report)
+    if member is not None:
+        climate = _named(climate, member, _labels(found.labels, labels))
+    return ClimateArchive(as_climate(climate, where), "time", _yearly_pieces(found, climate, wanted), report)
+
+
+def _flattened(found: Assembled, report: ConversionReport) -> xr.Dataset:
+    """(``time``, ``point``) of the needed cells that have an elevation and values."""
+    climate, needed = found.climate, found.needed
+    high = np.isfinite(climate["elevation"].values)
+    missing = np.zeros(needed.shape, dtype=bool) if found.missing is None else found.missing
+    report.totals["cells in the files"] = found.cells_in_files
+    report.totals["cells needed"] = int(needed.sum())
+    report.add("cells without elevation", int((needed & ~high).sum()), "left out")
+    report.add("cells without values at both ends of the record", int((needed & high & missing).sum()), "left out")
+    report.notes += [f"{role} is '{name}'" for role, name in found.variables.items()] + found.notes
+    if found.missing is None:
+        report.notes.append(
+            "cells without values are not looked for in a dataset that is a graph: it would be computed"
+        )
+    kept = needed & high & ~missing
+    if not kept.any():
+        raise InputError(f"{found.files[0][0].where}: no cell that is needed has both elevation and values")
+    if "point" not in climate.dims:
+        climate = climate.stack(point=("y", "x"), create_index=False)
+    report.totals["points"] = int(kept.sum())
+    return climate.isel(point=np.flatnonzero(kept.ravel()))
+
+
+def _whole_years(climate: xr.Dataset, where: str, report: ConversionReport) -> xr.Dataset:
+    index = climate.indexes["time"]
+    start, stop = whole_years(index)
+    if stop <= start:
+        raise InputError(
+            f"{where}: its dates go from {index[0]} to {index[-1]}; allowed: a whole hydrological year or more"
+        )
+    report.add("steps outside of whole hydrological years", len(index) - (stop - start), "left out")
+    out = climate.isel(time=slice(start, stop))
+    report.totals["hydrological years"] = int(np.unique(hydro_year(out["time"]).values).size)
+    report.totals["steps"] = stop - start
+    report.notes.append(f"calendar {calendar_of(index)}, {index[start]} to {index[stop - 1]}")
+    return out
+
+
+def _labels(stated: Mapping[str, str], given: Mapping[str, Any] | None) -> dict[str, str]:
+    unknown = sorted(set(given or {}) - set(_LABELS))
+    if unknown:
+        raise InputError(f"labels: {unknown[0]!r} is no label; allowed: {', '.join(_LABELS)}")
+    return {label: str((given or {}).get(label, stated.get(label, ""))) for label in _LABELS}
+
+
+def _named(climate: xr.Dataset, member: str, labels: Mapping[str, str]) -> xr.Dataset:
+    out = climate.expand_dims(member=np.array([member], dtype=object))
+    return out.assign_coords({key: ("member", np.array([text], dtype=object)) for key, text in labels.items()})
+
+
+def _yearly_pieces(found: Assembled, climate: xr.Dataset, wanted: Wanted) -> tuple[tuple[str, str], ...]:
+    """Every hydrological year with the fingerprint of the files that have steps of it, and of what was asked for."""
+    known = {source.where: source.fingerprint() for source, _ in found.files}
+    spans = [(*map(int, hydro_year(xr.DataArray(ends, dims="time")).values), known[s.where]) for s, ends in found.files]
+    same = _asked(climate, found, wanted)
+    years = np.unique(hydro_year(climate["time"]).values).tolist()
+    of_year = {y: sorted({mark for first, last, mark in spans if first <= y <= last}) for y in years}
+    return tuple((str(year), joint_fingerprint([same, *marks])) for year, marks in of_year.items())
+
+
+def _asked(climate: xr.Dataset, found: Assembled, wanted: Wanted) -> str:
+    """What the values depend on besides the files: points and their elevation, variables, reading of sums."""
+    points = [climate[name].values.astype("float64").tobytes().hex() for name in ("lon", "lat", "elevation")]
+    return joint_fingerprint([*points, repr(sorted(found.variables.items())), str(wanted.accumulated)])
+
+
+def _read_members(
+    sources: Mapping[str, Sources], wanted: Wanted, labels: Mapping[str, Mapping[str, str]]
+) -> ClimateArchive:
+    """Members side by side, over the years from the latest of their beginnings to the latest of their ends."""
+    if not sources:
+        raise InputError("sources: no member is given; allowed: a mapping from the name of each member to its files")
+    strange = sorted(set(labels) - set(sources))
+    if strange:
+        raise InputError(f"labels: {strange[0]!r} is no member; allowed: {', '.join(sources)}")
+    report = ConversionReport(f"gridded climate of {len(sources)} members")
+    members, pieces = {}, []
+    for name, files in sources.items():
+        found = assemble(files, wanted)
+        own = ConversionReport(str(name))
+        climate = _whole_years(_flattened(found, own), f"member {name}", own)
+        members[str(name)] = _named(climate, str(name), _labels(found.labels, labels.get(name)))
+        marks = [mark for _, mark in _yearly_pieces(found, climate, wanted)]
+        pieces.append((str(name), joint_fingerprint(marks)))
+        report.tables[str(name)] = [own.totals | {fault.name: fault.count for fault in own.faults}]
+        report.notes += [f"{name}: {note}" for note in own.notes]
+    climate = _side_by_side(members, report)
+    return ClimateArchive(as_climate(climate, "members"), "member", tuple(pieces), report)
+
+
+def _side_by_side(members: Mapping[str, xr.Dataset], report: ConversionReport) -> xr.Dataset:
+    first_name, first = next(iter(members.items()))
+    for name, one in members.items():
+        _check_alike(first, one, first_name, name)
+    indexes = {name: one.indexes["time"] for name, one in members.items()}
+    start = max(index[0] for index in indexes.values())
+    longest = max(indexes.values(), key=lambda index: index[-1])
+    time = longest[longest >= start]
+    late = [name for name, index in indexes.items() if index[0] < start]
+    short = [f"{name} (ends {index[-1]})" for name, index in indexes.items() if index[-1] < time[-1]]
+    report.add("members that begin before others", len(late), f"cut to {start}", late)
+    report.add("members that end before others", len(short), "missing from there on", short)
+    aligned = [one.reindex(time=time) if len(one.indexes["time"]) != len(time) else one for one in members.values()]
+    return xr.concat(aligned, "member", coords="minimal", compat="override", join="exact")
+
+
+def _check_alike(first: xr.Dataset, other: xr.Dataset, first_name: str, name: str) -> None:
+    """Members share points, variables, calendar and time step."""
+    calendars = [calendar_of(one.indexes["time"]) for one in (first, other)]
+    if calendars[0] != calendars[1]:
+        raise InputError(
+            f"member {name}: its calendar is {calendars[1]}, that of {first_name} {calendars[0]}; "
+            "allowed: one calendar (make one store of each calendar)"
+        )
+    if set(first.data_vars) != set(other.data_vars):
+        given = [", ".join(sorted(map(str, one.data_vars))) for one in (other, first)]
+        raise InputError(f"member {name}: its variables are {given[0]}, those of {first_name} {given[1]}")
+    for place in ("lon", "lat", "elevation"):
+        one, two = first[place].values, other[place].values
+        if one.shape != two.shape or not np.allclose(one, two, rtol=0.0, atol=1e-3 if place != "elevation" else 1.0):
+            raise InputError(
+                f"member {name}: {place} of its {two.size} points is not that of the {one.size} points of "
+                f"{first_name}; allowed: members on one grid (make one store of each grid)"
+            )
+    steps = [bool((one.indexes["time"][1] - one.indexes["time"][0]).days > 1) for one in (first, other)]
+    if steps[0] != steps[1]:
+        kinds = ["monthly" if step else "daily" for step in steps]
+        raise InputError(f"member {name}: its steps are {kinds[1]}, those of {first_name} {kinds[0]}")
