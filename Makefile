@@ -31,6 +31,7 @@ format: $(VENV)/.made
 benchmark: $(VENV)/.made
 	$(BIN)/python tests/benchmarks/geometry.py
 	$(BIN)/python tests/benchmarks/inference.py
+	$(BIN)/python tests/benchmarks/climate.py
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

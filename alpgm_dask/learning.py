@@ -42,7 +42,7 @@ def downscaling_of(inputs: Inputs, config: Config) -> forcing.Downscaling:
     """How climate of a point is brought to a glacier; a lapse rate that comes from the data is computed here."""
     estimated = None
     if config.downscaling.lapse_rate == "from_data":
-        estimated = tuple(forcing.estimate_lapse_rate(inputs.history).compute().values.tolist())
+        estimated = tuple(forcing.estimate_lapse_rate(inputs.history.chunk({})).compute().values.tolist())
     return config.downscaling.settings(estimated)
 
 

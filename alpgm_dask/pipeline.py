@@ -16,7 +16,7 @@ from alpgm_dask.cluster import connect
 from alpgm_dask.config import Config
 from alpgm_dask.constants import KM2
 from alpgm_dask.features import feature_names
-from alpgm_dask.inputs import Inputs, open_inputs
+from alpgm_dask.inputs import Inputs, directly, open_inputs
 from alpgm_dask.outputs import BlocksFailedError, check_results, outcome, prime_results, write_blocks
 from alpgm_dask.packing import blocks
 from alpgm_dask.report import save_figures
@@ -127,7 +127,7 @@ def train(one: Run) -> None:
     product = one.folder / "training.zarr"
 
     def make() -> str:
-        table = learning.training_table(one.inputs, one.config)
+        table = learning.training_table(directly(one.inputs, one.config), one.config)
         store.write(table, str(product), overwrite=True, attrs=store.provenance("training table", **one.inputs.urls))
         years, glaciers = table["hydro_year"].values, one.inputs.observations.sizes["glacier"]
         return f"{table.sizes['sample']} observations of {glaciers} glaciers, {years.min()}-{years.max()}"
@@ -158,7 +158,7 @@ def adjust(one: Run) -> Run:
         return f"quantile delta mapping of {adjusted.sizes['point']} points, {first}-{last}"
 
     one.stages.do("adjustment", one.keys["adjustment"], product, make)
-    return replace(one, inputs=replace(one.inputs, projection=store.open_store(str(product))))
+    return replace(one, inputs=replace(one.inputs, projection=store.open_direct(str(product))))
 
 
 def force_glaciers(one: Run) -> None:
@@ -166,7 +166,7 @@ def force_glaciers(one: Run) -> None:
     product = one.folder / "forcing.zarr"
 
     def make() -> str:
-        out = learning.climate_at_glaciers(one.inputs, one.config)
+        out = learning.climate_at_glaciers(directly(one.inputs, one.config), one.config)
         distance = out["forcing_distance"].values / 1e3
         out = out.chunk(dict.fromkeys(out.dims, -1) | {"glacier": one.inputs.glaciers.attrs["block_glaciers"]})
         out = out.chunk(member=1) if "member" in out.dims else out
@@ -213,25 +213,10 @@ def balance_source(one: Run, model: evolution.Model | None) -> tuple[Any, xr.Dat
         members = xr.Dataset(coords={k: v for k, v in projection.coords.items() if v.dims == ("member",)}).compute()
     if config.forcing.kind == "predictors":
         return evolution.FromPredictors(climate, model), members
-    given = [_part(one.inputs.urls[config.forcing.history], one.inputs.history, one.inputs.points)]
-    if "adjustment" in one.keys:
-        given.append(store.open_direct(str(one.folder / "projection.zarr")))
-    elif projection is not None:
-        given.append(_part(one.inputs.urls[config.forcing.projection], projection, one.inputs.points))
-    parts = [forcing.days_of(part, config.years) for part in given]
+    opened = directly(one.inputs, config)
+    parts = [forcing.days_of(p, config.years) for p in (opened.history, opened.projection) if p is not None]
     how = config.downscaling.settings(tuple(json.loads(climate.attrs["lapse_rate"])))
     return evolution.FromClimate(tuple(p for p in parts if p.sizes["time"]), climate, model, years, how), members
-
-
-def _part(url: str, opened: xr.Dataset, points: np.ndarray) -> xr.Dataset:
-    """Climate as tasks read it: straight from its store, where that has it in the one form; else as a Dask graph."""
-    if not (store.exists(url) and store.is_complete(url)):
-        return opened
-    direct = store.open_direct(url)
-    if not forcing.is_canonical(direct):
-        return opened
-    direct = direct.isel(point=points)
-    return direct.sel(member=opened["member"].values) if "member" in opened.dims else direct
 
 
 def evolve(one: Run, *, resume: bool) -> None:

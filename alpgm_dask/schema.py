@@ -21,6 +21,7 @@ DIMENSIONS = (
     "time",
     "month",
     "point",
+    "corner",
     "normalized_elevation",
     "pixel",
     "y",
@@ -118,6 +119,9 @@ VARIABLES: dict[str, Variable] = {
     "snowfall_monthly": Variable("kg m-2", "monthly snowfall", "snowfall_amount"),
     "reference_elevation": Variable("m", "elevation that the predictors are valid at"),
     "forcing_distance": Variable("m", "distance from the glacier to where its climate comes from"),
+    "point": Variable("1", "position of the glacier's climate along the points"),
+    "weight": Variable("1", "share of each corner in the climate of the glacier"),
+    "interpolated": Variable("1", "1 where climate is interpolated between cells, 0 where the nearest one is taken"),
     "regional_anomaly": Variable("", "anomaly of each predictor, mean over the observed glaciers"),
     # -- mass balance --------------------------------------------------------------------------------------
     "smb": Variable(

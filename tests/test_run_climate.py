@@ -175,3 +175,20 @@ def test_refused_before_work_starts(folder, settings, message):
     with pytest.raises(InputError, match=message):
         run(folder, "refused", **settings)
     assert not (folder / "refused").exists()
+
+
+def test_a_gap_at_an_observed_glacier_is_refused_before_work_starts(folder, tmp_path):
+    """The recipe takes the mean climate of all observed glaciers: one missing day would be missing for all."""
+    history = weather((1995, 2004))
+    points = forcing.nearest_points(small.observations().isel(hydro_year=0), history)["point"].values
+    values = history["tas"].values.copy()
+    values[1000, points[0]] = np.nan
+    gap = history.assign(tas=(("time", "point"), values, history["tas"].attrs))
+    path = small.write_region(tmp_path, {"history": gap}, base=folder)
+    text = RUN.format(name="gap", history="history", projection="later", forcing="", downscaling="")
+    (path.parent / "gap.toml").write_text(text)
+    date = str(history["time"].values[1000])[:10]
+    with pytest.raises(
+        InputError, match=rf"'history': variable 'tas' is missing on {date} \(1 such steps\) at a point"
+    ):
+        pipeline.run(load_config(path.parent / "gap.toml"), say=lambda line: None)

@@ -38,21 +38,6 @@ def days_of(climate: xr.Dataset, years: Sequence[int]) -> xr.Dataset:
     return climate.isel(time=slice(*np.searchsorted(label, [here[0], here[-1] + 1])))
 
 
-def check_days(time: xr.DataArray, where: str) -> None:
-    index = time.to_index()
-    if len(index) == 0:
-        raise schema.InputError(f"{where}: variable 'time' is empty; allowed: at least one hydrological year of days")
-    steps = np.asarray(index[1:] - index[:-1], dtype="timedelta64[ns]")
-    wrong = np.flatnonzero(steps != np.timedelta64(1, "D"))
-    if wrong.size:
-        first, step = int(wrong[0]), steps[wrong[0]]
-        what = "repeats" if step == np.timedelta64(0, "ns") else "is followed by"
-        raise schema.InputError(
-            f"{where}: variable 'time' {what} {index[first + 1]} after {index[first]}; "
-            f"allowed: consecutive days without gap or duplicate ({wrong.size} such places)"
-        )
-
-
 def month_codes(time: xr.DataArray) -> np.ndarray:
     """(time,) int64 months since October of hydrological year 0, without gap from one year to the next.
 

@@ -86,7 +86,10 @@ def save_climate(
         else:
             store.remove(url)  # so that another try reads the source again
         raise
-    store.finish(url, _attributes(archive, name, ranges), keep_ledger=False)
+    missing = sum(int(part[n].sum()) for part in found for n in part.data_vars if str(n).endswith("_missing"))
+    if start:
+        missing += int(store.attributes(url).get("missing_values", 0))
+    store.finish(url, _attributes(archive, name, ranges) | {"missing_values": missing}, keep_ledger=False)
     negative = sum(int(part.attrs.get("negative", 0)) for part in found)
     archive.report.add("negative amounts of precipitation", negative, "set to 0: noise of an interpolation")
     steps = time_step(archive.climate)

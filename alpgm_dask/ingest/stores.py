@@ -177,11 +177,13 @@ def demo_entries(where: str = "{CATALOG_DIR}") -> dict[str, Entry]:
     }
 
 
-def _value_ranges(part: xr.Dataset, name: str) -> dict[str, str]:
+def _value_ranges(part: xr.Dataset, name: str) -> dict[str, object]:
     """What a climate store says of its values, so that no run has to read them all; nothing of another store."""
     if "tas" not in part:
         return {}
-    return {"value_ranges": json.dumps(forcing.refuse_implausible(forcing.value_extremes(part).compute(), name))}
+    extremes = forcing.value_extremes(part).compute()
+    missing = sum(int(extremes[n].sum()) for n in extremes.data_vars if str(n).endswith("_missing"))
+    return {"value_ranges": json.dumps(forcing.refuse_implausible(extremes, name)), "missing_values": missing}
 
 
 def build_demo(out: Path, *, overwrite: bool = False, say: Say = print) -> Path:

@@ -12,6 +12,7 @@ from alpgm_dask import schema
 from alpgm_dask.config import Config
 from alpgm_dask.features import needs_regional
 from alpgm_dask.forcing import (
+    amounts,
     bilinear_points,
     check_adjustable,
     elevation_sensitivity,
@@ -22,7 +23,7 @@ from alpgm_dask.forcing import (
     time_step,
     value_extremes,
 )
-from alpgm_dask.forcing.calendar import complete_years, select_years
+from alpgm_dask.forcing.calendar import complete_years, days_of, select_years
 from alpgm_dask.inputs.selection import refuse_twice
 from alpgm_dask.schema import InputError
 
@@ -68,6 +69,7 @@ def _check_at_points(config: Config, inputs: Inputs) -> np.ndarray:
     of_history = complete_years(history["time"], where)
     years = of_history
     check_values(history, where)
+    _check_gaps(config, inputs, history, where)
     if projection is not None:
         later = where_of(config, asked.projection)
         _check_same_points(history, projection, later)
@@ -81,6 +83,7 @@ def _check_at_points(config: Config, inputs: Inputs) -> np.ndarray:
         years = np.append(years, of_projection[of_projection > years[-1]])
         where = f"{where} and then {asked.projection!r}"
         check_values(projection, later)
+        _check_gaps(config, inputs, projection, later)
     select_years(years, config.years, where)
     return of_history
 
@@ -99,6 +102,27 @@ def check_values(climate: xr.Dataset, where: str) -> None:
         return
     for name, found in json.loads(known).items():
         refuse_range(name, found, where, step)
+
+
+def _check_gaps(config: Config, inputs: Inputs, climate: xr.Dataset, where: str) -> None:
+    """Refuse missing values at points of observed glaciers, if the model takes the mean climate of all of these."""
+    if not needs_regional(inputs.recipe) or climate.attrs.get("missing_values") == 0:
+        return
+    taken = choose_points(config, at_last_elevation(inputs.observations), climate, where)["point"].values
+    first = min(config.period.start, config.forcing.reference_period[0])
+    days = days_of(climate, range(first, config.period.end + 1)).isel(point=np.unique(taken))
+    if not days.sizes["time"]:
+        return
+    names = ("tas", *amounts(climate))
+    gaps = xr.Dataset({n: days[n].isnull().any([d for d in days[n].dims if d != "time"]) for n in names}).compute()
+    for name in names:
+        dates = days["time"].values[gaps[name].values]
+        if dates.size:
+            raise InputError(
+                f"{where}: variable '{name}' is missing on {str(dates[0])[:10]} ({dates.size} such steps) at a point "
+                f"that an observed glacier takes; recipe {inputs.recipe!r} takes the mean of all of them; allowed: "
+                "climate without gaps there, or a recipe without regional features"
+            )
 
 
 def at_last_elevation(observed: xr.Dataset) -> xr.Dataset:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from alpgm_dask import forcing, packing, schema
+from alpgm_dask import forcing, packing, schema, store
 from alpgm_dask.catalog import open_catalog
 from alpgm_dask.config import Config
 from alpgm_dask.delta_h import check_functions
@@ -138,6 +138,31 @@ class _Reader:
         if "member" in climate.dims and not members:
             raise InputError(f"{where}: it has {climate.sizes['member']} members; allowed: a history has none")
         return climate
+
+
+def directly(inputs: Inputs, config: Config) -> Inputs:
+    """The inputs with climate at points as tasks read it: each its own part, straight from the store.
+
+    A Dask graph would have a task for every chunk of it. Climate that is not in the one form as it lies, or no store of
+    ours, stays a graph.
+    """
+    asked = config.forcing
+    if asked is None or asked.kind == "predictors":
+        return inputs
+
+    def part(opened: xr.Dataset | None, entry: str | None) -> xr.Dataset | None:
+        if opened is None or not opened.chunks or not store.is_complete(inputs.urls[entry]):
+            return opened
+        found = store.open_direct(inputs.urls[entry])
+        if not forcing.is_canonical(found):
+            return opened
+        found = found.isel(point=inputs.points)
+        found = found.sel(member=opened["member"].values) if "member" in opened.dims else found
+        return found.assign_coords(opened.coords)
+
+    return replace(
+        inputs, history=part(inputs.history, asked.history), projection=part(inputs.projection, asked.projection)
+    )
 
 
 def stored_model(config: Config, urls: dict[str, str]) -> Any | None:

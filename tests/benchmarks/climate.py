@@ -1,6 +1,6 @@
 """How fast climate becomes predictors at glaciers: our two ways against plain xarray, from one store on disk.
 
-    python tests/benchmarks/climate.py                # 3,927 glaciers, 57 years, 1,056 points, as the issue has it
+    python tests/benchmarks/climate.py                # 3,927 glaciers, 57 years, 1,056 points, the Alps under SAFRAN
     python tests/benchmarks/climate.py --glaciers 400 --points 100 --sample 4
 
 Synthetic daily climate (float32) is written to a temporary folder as `alpgm` writes its stores. Then, one after the
