@@ -64,4 +64,6 @@ def save_figures(results: xr.Dataset, folder: Path) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     makers = {"region": plots.plot_region, "remaining_ice": plots.plot_remaining_ice, "smb": plots.plot_smb}
+    if plots.has_climate(results):
+        makers["climate"] = plots.plot_climate
     return [plots.save(make(results), folder / f"{name}.png") for name, make in makers.items()]

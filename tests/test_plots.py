@@ -125,6 +125,21 @@ def test_smb_figure(results, tmp_path):
     _saved(fig, tmp_path / "smb.png")
 
 
+def test_climate_figure(results, tmp_path):
+    n = results.sizes["hydro_year"]
+    rising = xr.DataArray(np.arange(n) * 10.0, dims="hydro_year")
+    names = ("cpdd", "winter_snowfall", "summer_snowfall")
+    driven = results.assign(dict.fromkeys(names, results["smb"] * 0 + rising + results["lon"]))
+    assert plots.has_climate(driven) and not plots.has_climate(results.drop_vars(names, errors="ignore"))
+    assert not plots.has_climate(driven.assign(cpdd=driven["cpdd"] * np.nan))
+    change = plots.climate_change(driven)["cpdd"]
+    np.testing.assert_allclose(change.values[0], (np.arange(n) - np.arange(min(n, 10)).mean()) * 10.0)
+    fig = plots.plot_climate(driven)
+    assert fig.axes[0].get_title().split(":")[0] == "Degree-days"
+    assert "kg m⁻²" in fig.axes[1].get_ylabel()
+    _saved(fig, tmp_path / "climate.png")
+
+
 def test_strings_as_zarr_gives_them(results):
     """Zarr 3 gives variable-length strings as NumPy's StringDType, which does not cast to fixed width."""
     scenario = results["scenario"].values.astype(np.dtypes.StringDType())

@@ -4,6 +4,7 @@ Regional sums are reduced lazily and computed once, small, before anything is dr
 (2008, jfly.uni-koeln.de/color) and of cividis, which colour-blind readers can tell apart.
 """
 
+from alpgm_dask.plots.climate import climate_change, has_climate, plot_climate
 from alpgm_dask.plots.common import save
 from alpgm_dask.plots.explain import plot_importance, plot_response
 from alpgm_dask.plots.maps import plot_glacier, plot_remaining_ice, remaining_share
@@ -11,6 +12,9 @@ from alpgm_dask.plots.regional import plot_region, plot_smb, regional_balance, r
 from alpgm_dask.plots.validation import plot_cumulative, plot_error_by_magnitude, plot_reliability, plot_scatter
 
 __all__ = [
+    "climate_change",
+    "has_climate",
+    "plot_climate",
     "plot_cumulative",
     "plot_error_by_magnitude",
     "plot_glacier",

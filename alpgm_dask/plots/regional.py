@@ -61,7 +61,7 @@ def regional_balance(results: xr.Dataset) -> xr.Dataset:
     return (sums / total.where(total > 0)).transpose("member", "hydro_year").compute()
 
 
-def _lines(ax: Axes, years: np.ndarray, values: np.ndarray, groups: dict[str, np.ndarray]) -> None:
+def draw_lines(ax: Axes, years: np.ndarray, values: np.ndarray, groups: dict[str, np.ndarray]) -> None:
     """One line per member, thin, their mean, thick, and the range between them, for each group."""
     for colour, (name, rows) in zip(cycle(len(groups)), groups.items(), strict=True):
         some = values[rows]
@@ -79,7 +79,8 @@ def _label(name: str, n: int) -> str | None:
     return f"{name} (mean and range of {n})" if name else f"mean and range of {n} members"
 
 
-def _legend(ax: Axes) -> None:
+def draw_legend(ax: Axes) -> None:
+    """A legend, if any line has a name."""
     if ax.get_legend_handles_labels()[1]:
         ax.legend(frameon=False, fontsize=8)
 
@@ -99,7 +100,7 @@ def plot_region(results: xr.Dataset) -> Figure:
     axes = fig.subplots(1, 2)
     for ax, (name, (unit, symbol, title)) in zip(axes, _QUANTITIES.items(), strict=True):
         values = series[name].values / unit
-        _lines(ax, years, values, groups)
+        draw_lines(ax, years, values, groups)
         start = float(values[:, 0].mean())
         ax.set(xlabel="hydrological year", ylabel=f"{title.lower()} ({symbol})", xlim=(years[0], years[-1]))
         ax.set_ylim(0.0, max(float(np.nanmax(values)) * 1.05, 1e-9))
@@ -111,7 +112,7 @@ def plot_region(results: xr.Dataset) -> Figure:
         left = for_each({group: _share(values[rows, -1].mean(), start) for group, rows in groups.items()})
         ax.set_title(f"{title}: {start:.3g} {symbol} in {years[0]}, left in {years[-1]}: {left}", fontsize=9, wrap=True)
         ax.grid(alpha=0.25)
-    _legend(axes[0])
+    draw_legend(axes[0])
     return fig
 
 
@@ -130,7 +131,7 @@ def plot_smb(results: xr.Dataset) -> Figure:
     years, values = balance["hydro_year"].values, balance["smb"].values
     fig = figure(8.0, 4.2)
     ax = fig.subplots()
-    _lines(ax, years, values, groups)
+    draw_lines(ax, years, values, groups)
     if "smb_spread" in balance:
         for colour, rows in zip(cycle(len(groups)), groups.values(), strict=True):
             if len(rows) == 1:
@@ -140,7 +141,7 @@ def plot_smb(results: xr.Dataset) -> Figure:
     ax.set(xlabel="hydrological year", ylabel="regional mass balance (m w.e. year⁻¹)", xlim=(years[0], years[-1]))
     means = for_each({name: _mean_text(values[rows]) for name, rows in groups.items()})
     ax.set_title(f"Mean mass balance {years[0]}-{years[-1]} in m w.e. year⁻¹: {means}", fontsize=9)
-    _legend(ax)
+    draw_legend(ax)
     ax.grid(alpha=0.25)
     return fig
 
