@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from alpgm_dask import evolution, features, forcing, smb
+from alpgm_dask import features, forcing, smb
 from alpgm_dask.config import Config
 from alpgm_dask.inputs import Inputs
 from alpgm_dask.inputs.climate import at_last_elevation, choose_points
@@ -39,11 +39,8 @@ def observed_predictors(inputs: Inputs, config: Config) -> xr.Dataset:
 
 
 def downscaling_of(inputs: Inputs, config: Config) -> forcing.Downscaling:
-    """How climate of a point is brought to a glacier; a lapse rate that comes from the data is computed here."""
-    estimated = None
-    if config.downscaling.lapse_rate == "from_data":
-        estimated = tuple(forcing.estimate_lapse_rate(inputs.history.chunk({})).compute().values.tolist())
-    return config.downscaling.settings(estimated)
+    """How climate of a point is brought to a glacier."""
+    return config.downscaling.settings(inputs.lapse_rate)
 
 
 def _predictors_at(
@@ -116,9 +113,6 @@ def climate_at_glaciers(inputs: Inputs, config: Config) -> xr.Dataset:
     the model's recipe takes it.
     """
     asked, glaciers = config.forcing, inputs.glaciers.drop_dims("pixel")
-    if config.glaciers.clip_to_outline:
-        clipped = evolution.clipped_elevation(inputs.glaciers).compute()
-        glaciers = glaciers.assign(mean_elevation=clipped.fillna(glaciers["mean_elevation"]))
     if asked.kind == "predictors":
         out = forcing.align_predictors(glaciers, *_series(inputs), **_how(config))
     else:

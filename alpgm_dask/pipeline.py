@@ -51,15 +51,16 @@ def keys_of(config: Config, inputs: Inputs, stages: Stages) -> dict[str, str]:
         learned_from = [data.get(entry) for entry in (observed, climate["history"])]
         if inputs.model is None:
             how = [climate[name] for name in ("kind", "reference_period", "max_distance", "interpolation")]
-            how.append(whole["downscaling"])
+            how += [whole["downscaling"], inputs.lapse_rate]
             upstream["training"] = stages.key("training", learned_from, inputs.recipe, how)
             fitted = [whole["smb"][name] for name in ("model", "recipe", "settings", "sample_weight", "seed")]
             upstream["smb"] = stages.key("smb", upstream["training"], fitted)
         driven = [*learned_from, *(data.get(entry) for entry in (climate["projection"], config.glaciers.entry))]
-        where = [whole["glaciers"], whole["period"], inputs.recipe, climate, whole["downscaling"]]
+        where = [whole["glaciers"], whole["period"], inputs.recipe, climate, whole["downscaling"], inputs.lapse_rate]
         if config.forcing.adjustment != "none":
             how = [climate[name] for name in ("members", "adjustment", "adjustment_period", "reference_period")]
-            upstream["adjustment"] = stages.key("adjustment", driven[1:3], inputs.points.tolist(), how)
+            taken = {role: points.tolist() for role, points in inputs.points.items()}
+            upstream["adjustment"] = stages.key("adjustment", driven[1:3], taken, how)
         upstream["forcing"] = stages.key("forcing", driven, where, upstream.get("adjustment"))
     settings = [whole[name] for name in ("glaciers", "period", "smb", "delta_h", "geometry")]
     evolved = stages.key("evolution", data, upstream, settings)
@@ -151,7 +152,11 @@ def adjust(one: Run) -> Run:
     product, asked = one.folder / "projection.zarr", one.config.forcing
 
     def make() -> str:
-        adjusted = forcing.quantile_delta_mapping(one.inputs.projection, one.inputs.history, period=asked.common_period)
+        history = one.inputs.history
+        # its own elevation is a part of the bias that is taken away
+        places = {name: history[name] for name in ("elevation", "lon", "lat")}
+        projection = one.inputs.projection.assign_coords(places)
+        adjusted = forcing.quantile_delta_mapping(projection, history, period=asked.common_period)
         attrs = store.provenance("projections adjusted to the history", **one.inputs.urls)
         store.write(adjusted.astype("float32"), str(product), overwrite=True, attrs=attrs)
         first, last = asked.common_period
@@ -215,7 +220,7 @@ def balance_source(one: Run, model: evolution.Model | None) -> tuple[Any, xr.Dat
         return evolution.FromPredictors(climate, model), members
     opened = directly(one.inputs, config)
     parts = [forcing.days_of(p, config.years) for p in (opened.history, opened.projection) if p is not None]
-    how = config.downscaling.settings(tuple(json.loads(climate.attrs["lapse_rate"])))
+    how = learning.downscaling_of(one.inputs, config)
     return evolution.FromClimate(tuple(p for p in parts if p.sizes["time"]), climate, model, years, how), members
 
 

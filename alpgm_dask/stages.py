@@ -24,7 +24,8 @@ _NOT_IN_NUMBERS = ("plots", "convert", "demo", "cli", "report.py", "ingest")
 def code_fingerprint(part: str = "") -> str:
     """Hash of the source that makes the numbers of a run, or of one part of the package: other code, other results."""
     here = Path(__file__).parent
-    names = {p.relative_to(here): p for p in sorted((here / part).rglob("*.py"))}
+    whole = here / part
+    names = {p.relative_to(here): p for p in ([whole] if whole.is_file() else sorted(whole.rglob("*.py")))}
     kept = {str(n): p.read_text() for n, p in names.items() if part or n.parts[0] not in _NOT_IN_NUMBERS}
     return digest(kept)
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpgm_dask import forcing
+from alpgm_dask.constants import LAPSE_RATE
 from alpgm_dask.schema import InputError
 
 #: Hydrological year at which ALPGM places each inventory when it interpolates: 1967, 1985 twice, 2003 twice, 2015.
@@ -456,6 +457,23 @@ def test_parts_of_other_calendars_follow_one_another():
     with pytest.raises(InputError, match="no part covers the hydrological years from 2007 on"):
         forcing.block_forcing_spliced([past, future], point, reference, range(2002, 2010))
     assert forcing.days_of(past, [2002]).sizes["time"] == 365
+
+
+def test_parts_at_other_elevations_are_each_brought_to_the_glacier():
+    """The same weather given 500 m higher, 3 K colder: the glacier gets the same."""
+    past = make_climate(n_years=2, seed=1)
+    future = make_climate(n_years=4, start="2000-10-01", seed=2)
+    colder = (future["tas"] - 500 * LAPSE_RATE).assign_attrs(future["tas"].attrs)
+    higher = future.assign(tas=colder, elevation=(future["elevation"] + 500).assign_attrs(future["elevation"].attrs))
+    point, height = xr.DataArray([0, 2], dims="glacier"), np.array([2600.0, 2900.0])
+    predictors = forcing.annual_predictors(past, point, xr.DataArray(height, dims="glacier"))
+    reference = forcing.reference_climatology(predictors, (2001, 2002))
+    one, other = (
+        forcing.block_forcing_spliced([past, later], point, reference, range(2001, 2005)) for later in (future, higher)
+    )
+    for k in range(4):
+        np.testing.assert_allclose(other.predictors(k, height), one.predictors(k, height), rtol=1e-4)
+    assert np.abs(one.predictors(2, height) - one.predictors(1, height)).max() > 1
 
 
 def test_parts_of_calendar_years_follow_one_another():

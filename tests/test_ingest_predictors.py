@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -76,7 +77,8 @@ def test_unchanged_is_skipped_and_years_are_appended(region, client, tmp_path): 
         k: v for k, v in before.items() if "/cpdd/" in k
     }
     grown = kept(region).compute()
-    make(region, overwrite=True, max_distance=21e3)
+    shutil.rmtree(region / "mine.zarr")
+    make(region)
     xr.testing.assert_identical(grown.drop_attrs(), kept(region).compute().drop_attrs())
     assert grown["hydro_year"].values.tolist() == list(range(1991, 1999))
 
@@ -117,6 +119,6 @@ def test_from_the_command_line(region, capsys):
     command = ["predictors", str(region / "catalog.yaml"), "--name", "mine", "--workers", "1", "--lapse-rate", "0.007"]
     assert cli.main(command) == 0
     assert "mine: 4 glaciers, 5 years" in capsys.readouterr().out
-    assert cli.main([*command, "--max-distance", "0.1", "--overwrite"]) == 2
+    assert cli.main(["predictors", str(region / "catalog.yaml"), "--name", "other", "--max-distance", "0.1"]) == 2
     assert "no climate within max_distance = 0.1 km" in capsys.readouterr().err
     assert json.loads(store.attributes(str(region / "mine.zarr"))["made_from"])[0][0] == "1991"

@@ -448,9 +448,18 @@ def test_times_that_are_no_dates(opened):
 
 
 def test_other_points_in_history_and_projection(opened):
-    moved = small.daily(small.PROJECTION, 2)
-    with pytest.raises(InputError, match=r"variable 'elevation' differs from the history's; allowed: the same points"):
-        opened("climate", {"projections": schema.annotate(moved.assign(elevation=moved["elevation"] + 1))})
+    """Each point of the history takes the projection's of its massif, which keeps its own elevation."""
+    plain = opened("climate")
+    assert plain.points["history"].tolist() == plain.points["projection"].tolist() == [0, 1]
+    moved = small.daily(small.PROJECTION, 2).isel(point=[1, 1, 0])
+    moved = moved.assign(elevation=("point", [3900.0, 2950.0, 2650.0], moved["elevation"].attrs))
+    found = opened("climate", {"projections": moved})
+    assert found.points["projection"].tolist() == [2, 1]
+    assert found.projection["elevation"].values.tolist() == [2650.0, 2950.0]
+    assert found.history["elevation"].values.tolist() == [2700.0, 2900.0]
+    far = moved.assign(lat=moved["lat"] + 1)
+    with pytest.raises(InputError, match=r"entry 'projections': no climate within max_distance = 20 km"):
+        opened("climate", {"projections": far})
 
 
 @pytest.mark.parametrize("kind", KINDS)

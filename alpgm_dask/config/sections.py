@@ -117,7 +117,7 @@ class Downscaling(Section):
         self.settings(LAPSE_RATE)
         return self
 
-    def settings(self, estimated: float | tuple[float, ...]) -> forcing.Downscaling:
+    def settings(self, estimated: float | tuple[float, ...] | None) -> forcing.Downscaling:
         """The settings that the science layer takes; `estimated` is the lapse rate, if it is to come from the data."""
         given = self.model_dump(exclude_none=True, exclude={"lapse_rate"})
         return forcing.Downscaling(lapse_rate=estimated if self.lapse_rate == "from_data" else self.lapse_rate, **given)

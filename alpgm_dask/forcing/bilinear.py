@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask import schema
-from alpgm_dask.forcing.matching import attributes, great_circle, refuse_far
+from alpgm_dask.forcing.matching import attributes, great_circle, on_sphere, refuse_far
 
 #: Corners of a quadrilateral of cell centres: (row, column) steps from its first one.
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -76,13 +76,8 @@ def _nearest(here: dict, there: dict) -> np.ndarray:
     """(glacier,) position of the nearest point, over the sphere."""
     from scipy.spatial import cKDTree
 
-    _, nearest = cKDTree(_on_sphere(there["lon"], there["lat"])).query(_on_sphere(here["lon"], here["lat"]))
+    _, nearest = cKDTree(on_sphere(there["lon"], there["lat"])).query(on_sphere(here["lon"], here["lat"]))
     return nearest.astype("int64")
-
-
-def _on_sphere(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
-    a, b = np.radians(lon), np.radians(lat)
-    return np.stack([np.cos(b) * np.cos(a), np.cos(b) * np.sin(a), np.sin(b)], axis=1)
 
 
 def _between(

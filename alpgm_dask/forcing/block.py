@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
@@ -149,6 +149,37 @@ def _loaded(values: xr.DataArray, column: np.ndarray, weight: np.ndarray | None)
     return rows if weight is None else at_places(rows, column, weight)
 
 
+@dataclass(frozen=True)
+class SplicedForcing:
+    """Climates of a block that follow one another, each at its own elevation, in its own calendar.
+
+    Attributes
+    ----------
+    parts
+        the climates, in the order of their years; anomalies of all are taken from the first one's reference.
+    """
+
+    parts: tuple[ClimateForcing, ...]
+
+    @property
+    def years(self) -> np.ndarray:
+        """(year,) hydrological years of all parts."""
+        return np.concatenate([part.years for part in self.parts])
+
+    @property
+    def reference(self) -> np.ndarray:
+        """(glacier, P) climatology."""
+        return self.parts[0].reference
+
+    def predictors(self, k: int, elevation: np.ndarray) -> np.ndarray:
+        """Raw predictors (glacier, P) of year index `k` at `elevation` (glacier,) m, in the order of PREDICTORS."""
+        for part in self.parts:
+            if k < part.years.size:
+                return part.predictors(k, elevation)
+            k -= part.years.size
+        raise IndexError(f"year {k} after the last one")
+
+
 def block_forcing_spliced(
     parts: Sequence[xr.Dataset],
     point: xr.DataArray | np.ndarray,
@@ -157,15 +188,15 @@ def block_forcing_spliced(
     *,
     weight: xr.DataArray | np.ndarray | None = None,
     downscaling: Downscaling | None = None,
-) -> ClimateForcing:
-    """The :class:`ClimateForcing` of a block from climates that follow one another, such as history and projection.
+) -> SplicedForcing:
+    """The forcing of a block from climates that follow one another, such as history and projection.
 
     Each part gives the years that none before it has. Calendars may differ: what is spliced is years, not dates.
 
     Parameters
     ----------
     parts
-        climates (``time``, ``point``) at the same points, all of days or all of months.
+        climates (``time``, ``point``) of the same places, all of days or all of months; elevations may differ.
     point, reference, years, weight, downscaling
         as for :func:`block_forcing_climate`.
 
@@ -174,37 +205,25 @@ def block_forcing_spliced(
     InputError
         as :func:`block_forcing_climate`, for years that no part covers, and for days beside months.
     """
-    whole, left = None, list(years)
+    found: list[ClimateForcing] = []
+    left = list(years)
     for number, part in enumerate(parts, 1):
         where = f"climate, part {number}"
-        whole_here = whole_years(part["time"])
-        here = [year for year in left if whole_here.size and year <= whole_here[-1]]
+        whole = whole_years(part["time"])
+        here = [year for year in left if whole.size and year <= whole[-1]]
         if here:
-            forcing = block_forcing_climate(
-                part, point, reference, weight=weight, years=here, downscaling=downscaling, where=where
+            found.append(
+                block_forcing_climate(
+                    part, point, reference, weight=weight, years=here, downscaling=downscaling, where=where
+                )
             )
-            whole = forcing if whole is None else _joined(whole, forcing, where)
             left = left[len(here) :]
-    if left or whole is None:
+            if found[-1].step != found[0].step:
+                given = f"its steps are {found[-1].step}, those before {found[0].step}"
+                raise schema.InputError(f"{where}: {given}; allowed: the same")
+    if left or not found:
         raise schema.InputError(f"climate: no part covers the hydrological years from {left[0] if left else 'none'} on")
-    return whole
-
-
-def _joined(first: ClimateForcing, second: ClimateForcing, where: str) -> ClimateForcing:
-    """Two climates at the same points, one after the other; the second in the temperature scale of the first."""
-    if first.step != second.step:
-        raise schema.InputError(f"{where}: its steps are {second.step}, those before {first.step}; allowed: the same")
-    amounts = {
-        name: np.concatenate([getattr(first, name), getattr(second, name)], axis=1) for name in ("snowfall", "rainfall")
-    }
-    return replace(
-        first,
-        years=np.concatenate([first.years, second.years]),
-        tas=np.concatenate([first.tas, second.tas + (first.zero - second.zero)], axis=1),
-        days=np.concatenate([first.days, second.days]),
-        start=np.concatenate([first.start, second.start[1:] + first.start[-1]]),
-        **amounts,
-    )
+    return SplicedForcing(tuple(found))
 
 
 @dataclass(frozen=True)

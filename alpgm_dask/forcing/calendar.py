@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from alpgm_dask import schema
@@ -46,6 +47,16 @@ def month_codes(time: xr.DataArray) -> np.ndarray:
     (array([2014, 2015]), array([11,  0]))
     """
     return hydro_year(time).values * 12 + hydro_month(time).values - 1
+
+
+def calendar_of(index: pd.DatetimeIndex | xr.CFTimeIndex) -> str:
+    """CF name of the calendar of dates; all that agree with the Gregorian one since 1582 are "standard".
+
+    >>> calendar_of(xr.date_range("2000-01-01", periods=2, calendar="proleptic_gregorian", use_cftime=True))
+    'standard'
+    """
+    name = str(index.calendar) if isinstance(index, xr.CFTimeIndex) else "standard"
+    return "standard" if name in ("gregorian", "proleptic_gregorian") else name
 
 
 def whole_years(time: xr.DataArray) -> np.ndarray:

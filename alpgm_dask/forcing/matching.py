@@ -26,6 +26,12 @@ def great_circle(lon1: np.ndarray, lat1: np.ndarray, lon2: np.ndarray, lat2: np.
     return 2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(half, 1.0)))
 
 
+def on_sphere(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+    """(n, 3) unit vectors of positions (n,) in degrees; chords grow with the distance, whatever the longitude."""
+    a, b = np.radians(lon), np.radians(lat)
+    return np.stack([np.cos(b) * np.cos(a), np.cos(b) * np.sin(a), np.sin(b)], axis=-1)
+
+
 def nearest_points(
     glaciers: xr.Dataset, climate: xr.Dataset, max_distance: float = 50e3, *, where: str = "climate"
 ) -> xr.Dataset:

@@ -74,7 +74,7 @@ class Pieces:
             if edge - out[-1] > limit and last > out[-1]:
                 out.append(last)
             last = int(edge)
-        parts = [np.linspace(a, b, -(-(b - a) // limit), endpoint=False) for a, b in pairwise([*out, last])]
+        parts = [np.arange(a, b, limit) for a, b in pairwise([*out, last])]
         return np.append(np.concatenate(parts).astype(int), last)
 
 

@@ -63,40 +63,69 @@ def save_climate(
     """
     catalog = Path(catalog)
     url = str(catalog.parent / f"{name}.zarr")
+    with store.lock(url):
+        if _saved(archive, url, name, client, overwrite, say):
+            kind = f"{archive.report.title} ({time_step(archive.climate)})"
+            list_entries(catalog, {name: Entry("zarr", f"{{CATALOG_DIR}}/{name}.zarr", kind)})
+            (catalog.parent / f"{name}_report.json").write_text(archive.report.to_json())
+    return catalog
+
+
+def _saved(archive: ClimateArchive, url: str, name: str, client: Any, overwrite: bool, say: Say) -> bool:
+    """Write what the store lacks; False if it lacks nothing."""
+    if store.exists(url) and store.unfinished_append(url):
+        store.undo_append(url)
+        say(f"{name}: what was being added, and not finished, is taken back")
     known = pieces_of(url)
     archive = _known_first(archive, known)
     if known is not None and known == list(archive.pieces) and store.is_complete(url):
         say(f"{name}: unchanged, skipped ({len(known)} pieces, {known[0][0]} to {known[-1][0]})")
-        return catalog
-    catalog.parent.mkdir(parents=True, exist_ok=True)
+        return False
+    start: dict[str, int] = {}
     if known is not None and not overwrite and _has_more(archive, known, url):
-        _check_same_points(archive.climate, url)
-        start = _extended(archive, url, known)
+        _check_old_part(archive, url)
         say(f"{name}: {archive.pieces[len(known)][0]} to {archive.pieces[-1][0]} are new")
+        start = _extended(archive, url)
     else:
         _refuse_other(url, known, archive, overwrite)
         _prime(archive, url)
-        start = {}
-    found = _write_blocks(archive, url, start, client)
     try:
-        ranges = _ranges(found, url, time_step(archive.climate), store.attributes(url).get("value_ranges"))
+        found = _write_blocks(archive, url, start, client)
+        _finish(archive, url, name, found, bool(start))
     except InputError:
-        if start:
-            store.undo_append(url)
-        else:
+        if not start:
             store.remove(url)  # so that another try reads the source again
         raise
-    missing = sum(int(part[n].sum()) for part in found for n in part.data_vars if str(n).endswith("_missing"))
-    if start:
-        missing += int(store.attributes(url).get("missing_values", 0))
-    store.finish(url, _attributes(archive, name, ranges) | {"missing_values": missing}, keep_ledger=False)
-    negative = sum(int(part.attrs.get("negative", 0)) for part in found)
-    archive.report.add("negative amounts of precipitation", negative, "set to 0: noise of an interpolation")
-    steps = time_step(archive.climate)
-    write_catalog(catalog, {name: Entry("zarr", f"{{CATALOG_DIR}}/{name}.zarr", f"{archive.report.title} ({steps})")})
-    (catalog.parent / f"{name}_report.json").write_text(archive.report.to_json())
+    finally:
+        if start and not store.is_complete(url):
+            store.undo_append(url)
     say(str(archive.report))
-    return catalog
+    return True
+
+
+def _finish(archive: ClimateArchive, url: str, name: str, found: list[xr.Dataset], longer: bool) -> None:
+    """Check the values that were written, and declare the store finished."""
+    before = store.attributes(url) if longer else {}
+    ranges = _ranges(found, url, time_step(archive.climate), before.get("value_ranges"))
+    negative = sum(int(part.attrs.get("negative", 0)) for part in found)
+    missing = sum(int(part[n].sum()) for part in found for n in part.data_vars if str(n).endswith("_missing"))
+    archive.report.add("negative amounts of precipitation", negative, "set to 0: noise of an interpolation")
+    archive.report.add("missing values", missing, "kept as missing")
+    attrs = store.provenance(f"climate {name}: {archive.report.title}") | {
+        "pieces": json.dumps(archive.pieces),
+        "grows": archive.grows,
+        "value_ranges": json.dumps(ranges),
+        "missing_values": missing + int(before.get("missing_values", 0)),
+    }
+    if longer:  # CF: the newest line first
+        attrs["history"] = f"{attrs['history']}\n{before.get('history', '')}"
+    store.finish(url, attrs, keep_ledger=False)
+
+
+def list_entries(catalog: Path, entries: dict[str, Entry]) -> None:
+    """Add entries to a catalog, one process after the other."""
+    with store.lock(catalog, wait=30.0):
+        write_catalog(catalog, entries)
 
 
 def _known_first(archive: ClimateArchive, known: list[tuple[str, str]] | None) -> ClimateArchive:
@@ -120,19 +149,18 @@ def pieces_of(url: str) -> list[tuple[str, str]] | None:
 
 
 def _has_more(archive: ClimateArchive, known: list[tuple[str, str]], url: str) -> bool:
-    """Whether the archive begins with what a finished store, or one that was being made longer, was made of."""
-    ready = store.is_complete(url) or store.unfinished_append(url) is not None
-    return ready and len(archive.pieces) > len(known) and list(archive.pieces[: len(known)]) == known
+    """Whether the archive begins with what a finished store was made of, and goes on."""
+    begins = list(archive.pieces[: len(known)]) == known
+    return store.is_complete(url) and len(archive.pieces) > len(known) and begins
 
 
 def _refuse_other(url: str, known: list[tuple[str, str]] | None, archive: ClimateArchive, overwrite: bool) -> None:
-    if not store.exists(url) or overwrite:
-        return
-    if known is not None and not store.is_complete(url) and store.unfinished_append(url) is None:
-        return  # ours, and never finished: nothing is lost
+    """Refuse to write over a finished store that was made of something else."""
+    if overwrite or known is None or not store.is_complete(url):
+        return  # nothing is lost: what is no store of ours is not written over anyway
     given = dict(archive.pieces)
-    changed = [label for label, fingerprint in known or [] if given.get(label) != fingerprint]
-    what = f"{changed[0]!r} is missing in the source or has changed" if changed else "it was made by something else"
+    changed = [label for label, fingerprint in known if given.get(label) != fingerprint]
+    what = f"{changed[0]!r} is missing in the source or has changed" if changed else "has pieces in another order"
     raise InputError(f"{url}: the store exists already, and {what}; allowed: another --name, or --overwrite")
 
 
@@ -170,24 +198,30 @@ def _prime(archive: ClimateArchive, url: str) -> None:
     store.prime(template, url, overwrite=True, ledger=ledger, chunks=_chunks(climate))
 
 
-def _extended(archive: ClimateArchive, url: str, known: list[tuple[str, str]]) -> dict[str, int]:
+def _extended(archive: ClimateArchive, url: str) -> dict[str, int]:
     """Room in a store for the pieces that it lacks; where they begin."""
     dim = archive.grows
-    stored = store.unfinished_append(url)
-    start = int(stored["start"]) if stored else int(_sizes(url)[dim])
-    new = _template(archive.climate).isel({dim: slice(start, None)})
-    return {dim: store.extend(new, url, dim)}
+    start = int(_stored(url).sizes[dim])
+    return {dim: store.extend(_template(archive.climate).isel({dim: slice(start, None)}), url, dim)}
 
 
-def _sizes(url: str) -> dict[str, int]:
-    return dict(xr.open_zarr(url, consolidated=False, chunks=None).sizes)
+def _stored(url: str) -> xr.Dataset:
+    return xr.open_zarr(url, consolidated=False, chunks=None)
 
 
-def _check_same_points(climate: xr.Dataset, url: str) -> None:
-    stored = xr.open_zarr(url, consolidated=False, chunks=None)
+def _check_old_part(archive: ClimateArchive, url: str) -> None:
+    """Refuse an archive whose points, or dates, are not those that the store has."""
+    stored, climate = _stored(url), archive.climate
     for name in ("elevation", "lon", "lat"):
         if not np.array_equal(stored[name].values, climate[name].values):
             raise InputError(f"{url}: variable {name!r} of the points differs in the new files; allowed: --overwrite")
+    dates = climate.indexes["time"]
+    dates = dates[: stored.sizes["time"]] if archive.grows == "time" else dates
+    if not dates.equals(stored.indexes["time"]):
+        raise InputError(
+            f"{url}: variable 'time' goes from {stored.indexes['time'][0]} to {stored.indexes['time'][-1]}, in the "
+            f"archive from {dates[0]} to {dates[-1]}; allowed: the same dates, or --overwrite"
+        )
 
 
 def _blocks(climate: xr.Dataset, start: dict[str, int]) -> Iterator[dict[str, slice]]:
@@ -210,15 +244,17 @@ def _write_blocks(archive: ClimateArchive, url: str, start: dict[str, int], clie
 
     names, step = ["tas", *amounts(archive.climate)], time_step(archive.climate)
     left = None if start else {entry[0] for entry in store.pending(url)}
-    futures = []
+    tasks = []
     for number, region in enumerate(_blocks(archive.climate, start)):
         if left is not None and number not in left:
-            futures.append(client.submit(_extremes_of_written, url, names, region, pure=False))
+            tasks.append(delayed(_extremes_of_written)(url, names, region))
             continue
         part = archive.climate[names].isel(region).astype("float32").drop_vars(list(archive.climate.coords))
         part = part.assign_coords(time=archive.climate["time"].isel(time=region["time"]))
         entry = None if start else (number,)
-        futures.append(client.compute(delayed(_write_block)(part, url, region, entry, step), retries=1))
+        tasks.append(delayed(_write_block)(part, url, region, entry, step))
+    # all at once: the graph of the archive is gone through once, not once for each block
+    futures = client.compute(tasks, retries=1)
     for future in tqdm(as_completed(futures), total=len(futures), unit="block", desc="climate", mininterval=0.5):
         future.result()
     return client.gather(futures)
@@ -234,8 +270,7 @@ def _write_block(
 
 
 def _extremes_of_written(url: str, names: list[str], region: dict[str, slice]) -> xr.Dataset:
-    stored = xr.open_zarr(url, consolidated=False, chunks=None)[names].isel(region)
-    return value_extremes(stored.load()).compute()
+    return value_extremes(_stored(url)[names].isel(region).load()).compute()
 
 
 def _ranges(found: list[xr.Dataset], url: str, step: str, before: object) -> dict[str, list[float]]:
@@ -254,11 +289,3 @@ def _ranges(found: list[xr.Dataset], url: str, step: str, before: object) -> dic
     for name, (low, high) in json.loads(str(before)).items() if before else ():
         ranges[name] = [min(low, ranges[name][0]), max(high, ranges[name][1])]
     return ranges
-
-
-def _attributes(archive: ClimateArchive, name: str, ranges: dict[str, list[float]]) -> dict[str, object]:
-    return store.provenance(f"climate {name}: {archive.report.title}") | {
-        "pieces": json.dumps(archive.pieces),
-        "grows": archive.grows,
-        "value_ranges": json.dumps(ranges),
-    }

@@ -12,12 +12,15 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask import forcing, store
-from alpgm_dask.catalog import Catalog, Entry, open_catalog, write_catalog
-from alpgm_dask.ingest.climate import pieces_of
+from alpgm_dask.catalog import Catalog, Entry, open_catalog
+from alpgm_dask.ingest.climate import list_entries, pieces_of
 from alpgm_dask.schema import InputError, annotate, texts
 from alpgm_dask.stages import code_fingerprint
 
 Say = Callable[[str], None]
+
+#: Glaciers of one chunk.
+_BLOCK = 512
 
 
 def make_predictors(
@@ -64,12 +67,28 @@ def make_predictors(
         as :func:`alpgm_dask.forcing.as_climate` and :func:`alpgm_dask.forcing.nearest_points`; or if the entry exists
         and was made from something else.
     """
-    catalog, how = Path(catalog), downscaling or forcing.Downscaling()
-    opened, url = open_catalog(catalog), str(catalog.parent / f"{name}.zarr")
+    if name in (climate, glaciers):
+        raise InputError(f"--name {name!r} is what they are made of; allowed: another name")
+    with store.lock(Path(catalog).parent / f"{name}.zarr"):
+        return _made(Path(catalog), climate, name, glaciers, interpolation, max_distance, downscaling, overwrite, say)
+
+
+def _made(
+    catalog: Path,
+    climate: str,
+    name: str,
+    glaciers: str,
+    interpolation: str,
+    max_distance: float,
+    downscaling: forcing.Downscaling | None,
+    overwrite: bool,
+    say: Say,
+) -> Path:
+    how, opened, url = downscaling or forcing.Downscaling(), open_catalog(catalog), str(catalog.parent / f"{name}.zarr")
     given = forcing.as_climate(opened.read(climate), f"{catalog}: entry {climate!r}")
     places = _places(opened, glaciers)
     pieces = pieces_of(opened.url(climate)) or [("all", store.fingerprint(opened.url(climate)))]
-    settings = store.digest([_described(places), asdict(how), interpolation, max_distance, *_code()])
+    settings = store.digest([_described(places), asdict(how), interpolation, *_code()])
     known = _known(url, settings, pieces, overwrite)
     if known == len(pieces):
         say(f"{name}: unchanged, skipped")
@@ -81,6 +100,8 @@ def make_predictors(
     out = forcing.annual_predictors(
         part, points["point"], places["mean_elevation"], weight=points.get("weight"), downscaling=how
     )
+    # one chunk of years for each block of glaciers, however the climate's chunks cut them
+    out = out.chunk({"glacier": _BLOCK, "hydro_year": -1})
     attrs = {"made_from": json.dumps(pieces), "settings": settings}
     if known:
         dim = "hydro_year" if grows == "time" else "member"
@@ -90,7 +111,7 @@ def make_predictors(
         about = store.provenance(f"predictors of {climate} at {glaciers}", climate=opened.url(climate))
         store.write(_whole(out, places, points), url, overwrite=True, attrs={**about, **attrs})
         say(f"{name}: {out.sizes['glacier']} glaciers, {out.sizes['hydro_year']} years")
-    write_catalog(catalog, {name: Entry("zarr", f"{{CATALOG_DIR}}/{name}.zarr", f"predictors at glaciers, {climate}")})
+    list_entries(catalog, {name: Entry("zarr", f"{{CATALOG_DIR}}/{name}.zarr", f"predictors at glaciers, {climate}")})
     return catalog
 
 
@@ -119,19 +140,22 @@ def _described(places: xr.Dataset) -> dict[str, Any]:
 
 
 def _code() -> list[str]:
-    return [code_fingerprint("forcing"), code_fingerprint("kernels")]
+    return [code_fingerprint(part) for part in ("forcing", "kernels", "constants.py")]
 
 
 def _known(url: str, settings: str, pieces: list[tuple[str, str]], overwrite: bool) -> int:
     """How many pieces of the climate the store has already; 0: it is to be made."""
     if not store.exists(url):
         return 0
+    if not store.is_ours(url):
+        raise InputError(f"{url}: something is there that alpgm_dask did not write; allowed: another --name")
+    if store.unfinished_append(url):
+        store.undo_append(url)
     state = store.attributes(url)
     before = [tuple(piece) for piece in json.loads(str(state.get("made_from", "[]")))]
-    ready = store.is_complete(url) or store.unfinished_append(url) is not None
-    if ready and before and state.get("settings") == settings and pieces[: len(before)] == before:
-        return len(before) if store.is_complete(url) or len(before) < len(pieces) else 0
-    if not overwrite and ready:
+    if store.is_complete(url) and before and state.get("settings") == settings and pieces[: len(before)] == before:
+        return len(before)
+    if not overwrite and store.is_complete(url):
         raise InputError(
             f"{url}: made from other climate, glaciers, settings or code; allowed: another --name, or --overwrite"
         )

@@ -12,6 +12,7 @@ import xarray as xr
 from alpgm_dask import forcing, packing, store
 from alpgm_dask.catalog import Catalog, Entry, open_catalog, write_catalog
 from alpgm_dask.convert.conversion import Conversion, PackedSource
+from alpgm_dask.ingest.climate import list_entries
 from alpgm_dask.schema import InputError
 
 Say = Callable[[str], None]
@@ -80,7 +81,7 @@ def save_conversion(conversion: Conversion, out: Path, client: Any, *, names: di
         entries[name] = Entry("geoparquet", f"{{CATALOG_DIR}}/{name}.parquet", DESCRIPTIONS.get(name, ""))
     title = next(iter(names.values()), "conversion")
     (out / f"{title}_report.json").write_text(conversion.report.to_json())
-    write_catalog(out / "catalog.yaml", entries)
+    list_entries(out / "catalog.yaml", entries)
     return out / "catalog.yaml"
 
 

@@ -72,7 +72,7 @@ def _check_at_points(config: Config, inputs: Inputs) -> np.ndarray:
     _check_gaps(config, inputs, history, where)
     if projection is not None:
         later = where_of(config, asked.projection)
-        _check_same_points(history, projection, later)
+        same_places(config, history, projection)
         _check_same_step(history, projection, later)
         of_projection = complete_years(projection["time"], later)
         if asked.adjustment != "none":
@@ -137,11 +137,21 @@ def _check_same_step(history: xr.Dataset, projection: xr.Dataset, where: str) ->
         raise InputError(f"{where}: variable 'time' is {steps[1]}; allowed: {steps[0]}, as that of the history")
 
 
-def _check_same_points(history: xr.Dataset, projection: xr.Dataset, where: str) -> None:
-    """Refuse a projection at other points than the history's."""
-    for name in ("elevation", "lon", "lat"):
-        if not np.array_equal(history[name].values, projection[name].values):
-            raise InputError(f"{where}: variable {name!r} differs from the history's; allowed: the same points")
+def same_places(config: Config, history: xr.Dataset, projection: xr.Dataset) -> np.ndarray:
+    """(point,) the point of the projection that stands for each point of the history.
+
+    The same one, or, where archives have other points, that of the same massif which is nearest in elevation and
+    aspect, or the nearest place. Each keeps its own elevation, from which it is brought to the glaciers.
+
+    Raises
+    ------
+    InputError
+        if there is none within ``max_distance``.
+    """
+    places = history.drop_vars(["tas", *amounts(history)]).rename(elevation="mean_elevation")
+    places = places.rename(point="glacier").drop_vars(["time", "grid_row", "grid_column"], errors="ignore")
+    limit, where = config.forcing.max_distance * 1e3, where_of(config, config.forcing.projection)
+    return nearest_points(places.reset_coords(), projection, limit, where=where)["point"].values
 
 
 def _check_predictors(config: Config, inputs: Inputs) -> np.ndarray:

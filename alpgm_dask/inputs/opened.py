@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from alpgm_dask import forcing, packing, schema, store
+from alpgm_dask import evolution, forcing, packing, schema, store
 from alpgm_dask.catalog import open_catalog
 from alpgm_dask.config import Config
 from alpgm_dask.delta_h import check_functions
 from alpgm_dask.features import recipe_features
 from alpgm_dask.inputs import needs
-from alpgm_dask.inputs.climate import at_last_elevation, check_climate, choose_points, where_of
+from alpgm_dask.inputs.climate import at_last_elevation, check_climate, choose_points, same_places, where_of
 from alpgm_dask.inputs.selection import positions
 from alpgm_dask.schema import InputError
 from alpgm_dask.smb.geodetic import geodetic_factors
@@ -40,8 +40,10 @@ class Inputs:
     urls
         where each entry is, and the files of a stored model.
     points
-        positions in the stores of the points of `history` and `projection`, which have only those that glaciers take;
-        None where climate is not at points.
+        "history", "projection" -> positions in their stores of the points that they have here: those that glaciers
+        take, the same number in the same order in both; empty where climate is not at points.
+    lapse_rate
+        K m-1 of each month, October first, estimated from all points of the history; None if that was not asked for.
     """
 
     glaciers: xr.Dataset
@@ -53,7 +55,8 @@ class Inputs:
     model: Any | None
     recipe: str | None
     urls: dict[str, str]
-    points: np.ndarray | None = None
+    points: dict[str, np.ndarray] = field(default_factory=dict)
+    lapse_rate: tuple[float, ...] | None = None
 
 
 def open_inputs(config: Config) -> Inputs:
@@ -69,6 +72,9 @@ def open_inputs(config: Config) -> Inputs:
     glaciers = read(entry, lambda ds: needs.GLACIERS_NEED | ({"mean_elevation": ("glacier",)} if asked else {}))
     packing.blocks(glaciers)
     glaciers = packing.select(glaciers, positions(glaciers, config.glaciers, where_of(config, entry)))
+    if asked is not None and config.glaciers.clip_to_outline:
+        clipped = evolution.clipped_elevation(glaciers).compute()
+        glaciers = glaciers.assign(mean_elevation=clipped.fillna(glaciers["mean_elevation"]))
     delta_h = observations = history = projection = geodetic = model = recipe = None
     if config.delta_h.entry is not None:
         delta_h = read(config.delta_h.entry, lambda ds: needs.DELTA_H_NEED)
@@ -97,9 +103,15 @@ def _at_points_taken(config: Config, inputs: Inputs) -> Inputs:
         takers.append(at_last_elevation(inputs.observations))
     where = where_of(config, config.forcing.history)
     taken = [choose_points(config, glaciers, inputs.history, where)["point"].values.ravel() for glaciers in takers]
-    points = np.unique(np.concatenate(taken))
-    projection = inputs.projection.isel(point=points) if inputs.projection is not None else None
-    return replace(inputs, history=inputs.history.isel(point=points), projection=projection, points=points)
+    points = {"history": np.unique(np.concatenate(taken))}
+    rate, projection = None, inputs.projection
+    if config.downscaling.lapse_rate == "from_data":  # of all points, so that it does not depend on who takes them
+        rate = tuple(forcing.estimate_lapse_rate(inputs.history, where=where).compute().values.tolist())
+    history = inputs.history.isel(point=points["history"])
+    if projection is not None:
+        points["projection"] = same_places(config, history, projection)
+        projection = projection.isel(point=points["projection"])
+    return replace(inputs, history=history, projection=projection, points=points, lapse_rate=rate)
 
 
 class _Reader:
@@ -150,19 +162,18 @@ def directly(inputs: Inputs, config: Config) -> Inputs:
     if asked is None or asked.kind == "predictors":
         return inputs
 
-    def part(opened: xr.Dataset | None, entry: str | None) -> xr.Dataset | None:
+    def part(role: str) -> xr.Dataset | None:
+        opened, entry = getattr(inputs, role), getattr(asked, role)
         if opened is None or not opened.chunks or not store.is_complete(inputs.urls[entry]):
             return opened
         found = store.open_direct(inputs.urls[entry])
         if not forcing.is_canonical(found):
             return opened
-        found = found.isel(point=inputs.points)
+        found = found.isel(point=inputs.points[role])
         found = found.sel(member=opened["member"].values) if "member" in opened.dims else found
         return found.assign_coords(opened.coords)
 
-    return replace(
-        inputs, history=part(inputs.history, asked.history), projection=part(inputs.projection, asked.projection)
-    )
+    return replace(inputs, history=part("history"), projection=part("projection"))
 
 
 def stored_model(config: Config, urls: dict[str, str]) -> Any | None:

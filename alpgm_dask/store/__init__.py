@@ -8,7 +8,8 @@ store itself, ``block_done``; a block's entry is written after its data, each in
 
 from alpgm_dask.store.appending import aligned_sizes, append, extend, undo_append, unfinished_append
 from alpgm_dask.store.fingerprints import digest, fingerprint
-from alpgm_dask.store.group import attributes, exists, is_complete, remove
+from alpgm_dask.store.group import attributes, exists, is_complete, is_ours, remove
+from alpgm_dask.store.lock import lock
 from alpgm_dask.store.opening import open_direct, open_store
 from alpgm_dask.store.origin import code_revision, provenance
 from alpgm_dask.store.writing import LEDGER, finish, pending, prime, write, write_block
@@ -25,6 +26,8 @@ __all__ = [
     "fingerprint",
     "finish",
     "is_complete",
+    "is_ours",
+    "lock",
     "open_direct",
     "open_store",
     "pending",

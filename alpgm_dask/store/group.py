@@ -21,6 +21,11 @@ def exists(url: str) -> bool:
     return fs.exists(f"{path}/zarr.json")
 
 
+def is_ours(url: str) -> bool:
+    """Whether a store at `url` was begun by this package: what it did not write, it does not delete."""
+    return exists(url) and "complete" in open_group(str(url), "r").attrs
+
+
 def is_complete(url: str) -> bool:
     """Whether there is a finished store at `url`."""
     return exists(url) and bool(open_group(str(url), "r").attrs.get("complete", False))

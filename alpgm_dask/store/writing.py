@@ -13,7 +13,7 @@ import zarr
 
 from alpgm_dask.schema import InputError
 from alpgm_dask.store.encoding import encoding_of, plain
-from alpgm_dask.store.group import exists, is_local, open_group, remove
+from alpgm_dask.store.group import is_local, is_ours, open_group, remove
 
 LEDGER = "block_done"
 
@@ -22,10 +22,15 @@ APPENDING = "appending"
 
 
 def _refuse_existing(url: str, overwrite: bool) -> None:
-    if exists(url):
-        if not overwrite:
-            raise InputError(f"{url}: the store exists already; allowed: another path, or --overwrite, or --resume")
-        remove(url)
+    """Make room for a store: what is there is deleted if that is asked for, and if it is one of this package."""
+    fs, path = fsspec.url_to_fs(str(url))
+    if not fs.exists(path) or (fs.isdir(path) and not fs.ls(path)):
+        return
+    if not is_ours(url):
+        raise InputError(f"{url}: something is there that alpgm_dask did not write; allowed: another path")
+    if not overwrite:
+        raise InputError(f"{url}: the store exists already; allowed: another path, or --overwrite, or --resume")
+    remove(url)
 
 
 def prime(
@@ -112,8 +117,9 @@ def finish(url: str, attrs: Mapping[str, object] | None = None, *, keep_ledger: 
     group = open_group(str(url), "r+")
     if not keep_ledger and LEDGER in group:
         del group[LEDGER]
-    group.attrs.pop(APPENDING, None)
-    group.attrs.update({**(attrs or {}), "complete": 1})
+    # one write: killed between two, a store would be neither finished nor being made longer
+    kept = {name: value for name, value in group.attrs.items() if name != APPENDING}
+    group.attrs.put({**kept, **(attrs or {}), "complete": 1})
     with warnings.catch_warnings():
         # zarr says that consolidated metadata are not in the v3 specification; Xarray reads them, one request for all
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
