@@ -178,6 +178,22 @@ def _how(config: Config) -> dict[str, Any]:
     }
 
 
+def handover_at_points(inputs: Inputs, config: Config) -> str:
+    """How much warmer the projection's first ten years are than the history's last ten, at the points; in words."""
+    if inputs.projection is None:
+        return ""
+    end = int(forcing.hydro_year(inputs.history["time"][-1:]).values[0])
+    rate = float(np.mean(downscaling_of(inputs, config).lapse_rate))
+    means = []
+    for climate, years in ((inputs.history, range(end - 9, end + 1)), (inputs.projection, range(end + 1, end + 11))):
+        days = forcing.days_of(climate, years)
+        if not days.sizes["time"]:
+            return ""
+        tas = days["tas"].chunk({"time": 1461}).mean([dim for dim in days["tas"].dims if dim != "point"])
+        means.append((tas + rate * climate["elevation"]).mean().compute().item())
+    return f"; temperature steps by {means[1] - means[0]:+.1f} K where the projection takes over"
+
+
 def handover(climate: xr.Dataset) -> str:
     """How much the projection's first ten years differ from the history's last ten, in words; nothing without one."""
     if "handover_step" not in climate:

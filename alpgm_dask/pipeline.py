@@ -182,6 +182,8 @@ def force_glaciers(one: Run) -> None:
             attrs |= {"lapse_rate": json.dumps(rates.tolist())}
         store.write(out, str(product), overwrite=True, attrs=attrs)
         step = learning.handover(store.open_store(str(product)))
+        if one.config.forcing.kind == "climate":
+            step = learning.handover_at_points(directly(one.inputs, one.config), one.config)
         where = "its own rows" if not distance.any() else f"climate from up to {distance.max():.1f} km away"
         return f"{one.config.forcing.kind} for {distance.size} glaciers, {where}{step}"
 

@@ -8,6 +8,8 @@ import xarray as xr
 
 from alpgm_dask import results, store
 from alpgm_dask.catalog import open_catalog
+from alpgm_dask.results import without_lost_members
+from alpgm_dask.schema import texts
 from alpgm_dask.stages import RESULTS
 
 
@@ -29,6 +31,10 @@ def describe(folder: Path, *, draw: bool = False) -> str:
     found = store.open_store(str(folder / RESULTS))
     table = results.summary(found)
     lines = [str(found.attrs.get("title", folder)), "", results.as_text(table), ""]
+    lost = results.members_lost(found)
+    if lost.size:
+        names = ", ".join(texts(found["member"])[lost])
+        lines += [f"left out: every glacier failed under {lost.size} of {found.sizes['member']} members: {names}", ""]
     lost = results.failures(found)
     if len(lost):
         lines += [f"failed ({len(lost)}):", lost.head(20).to_string(index=False), ""]
@@ -58,12 +64,13 @@ def compare(folder: Path, catalog: Path) -> str:
     return "area, km2, and its change, percent\n" + table.to_string(float_format="{:.1f}".format, index_names=False)
 
 
-def save_figures(results: xr.Dataset, folder: Path) -> list[Path]:
-    """Draw the pictures of a run and save them; their paths."""
+def save_figures(found: xr.Dataset, folder: Path) -> list[Path]:
+    """Draw the pictures of a run, without members in which every glacier failed, and save them; their paths."""
     from alpgm_dask import plots
 
+    found = without_lost_members(found)
     folder.mkdir(parents=True, exist_ok=True)
     makers = {"region": plots.plot_region, "remaining_ice": plots.plot_remaining_ice, "smb": plots.plot_smb}
-    if plots.has_climate(results):
+    if plots.has_climate(found):
         makers["climate"] = plots.plot_climate
-    return [plots.save(make(results), folder / f"{name}.png") for name, make in makers.items()]
+    return [plots.save(make(found), folder / f"{name}.png") for name, make in makers.items()]

@@ -19,6 +19,19 @@ def group_of(results: xr.Dataset) -> xr.DataArray:
     return xr.DataArray(np.where(massif == "", elsewhere, massif), dims="glacier", name="group")
 
 
+def members_lost(results: xr.Dataset) -> np.ndarray:
+    """Positions of the members in which every glacier failed: they say nothing of the ice that is left."""
+    return np.flatnonzero((results["status"] == STATUS.index("failed")).all("glacier").values)
+
+
+def without_lost_members(results: xr.Dataset) -> xr.Dataset:
+    """Results without the members in which every glacier failed, if there are others."""
+    lost = members_lost(results)
+    if lost.size in (0, results.sizes["member"]):
+        return results
+    return results.isel(member=np.setdiff1d(np.arange(results.sizes["member"]), lost))
+
+
 def regional_totals(results: xr.Dataset, by: xr.DataArray | None = None) -> xr.Dataset:
     """Area and volume of the region, or of groups of glaciers, year by year; lazy.
 
@@ -47,7 +60,8 @@ def regional_totals(results: xr.Dataset, by: xr.DataArray | None = None) -> xr.D
 def summary(results: xr.Dataset) -> pd.DataFrame:
     """One row per massif (or RGI subregion) and one for all: what there was, what is left, what went wrong.
 
-    Means over members; the range over members of the last year's volume stands beside it. Areas and volumes of failed
+    Means over members, without those in which every glacier failed; the range over members of the last year's volume
+    stands beside it. Areas and volumes of failed
     glaciers are left out at both ends, so that the change is that of the others.
 
     Returns
@@ -55,6 +69,7 @@ def summary(results: xr.Dataset) -> pd.DataFrame:
     DataFrame, index group: glaciers, area_start, area_end (km2), volume_start, volume_end, volume_end_low,
     volume_end_high (km3), vanished, failed (glaciers, mean over members).
     """
+    results = without_lost_members(results)
     by = group_of(results)
     failed = results["status"] == STATUS.index("failed")
     last = results[["area", "volume"]].isel(hydro_year=-1)

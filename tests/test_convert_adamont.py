@@ -6,46 +6,11 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
+from station_products import CNRM, MOHC, save_member
 
 from alpgm_dask import forcing
 from alpgm_dask.convert.climate import adamont, station_days
-from alpgm_dask.convert.climate.adamont_names import Member, identify
 from alpgm_dask.schema import InputError
-
-CNRM = ("CNRM-CERFACS-CNRM-CM5", "CNRM-ALADIN53", "RCP85")
-MOHC = ("MOHC-HadGEM2-ES", "CLMcom-CCLM4-8-17", "RCP45")
-NAME = "ADAMONT_{0}_{1}_{2}_daily_{3}.nc"
-
-
-def member_files(start="2005-08-01", stop="2007-12-31", *, seed=0, calendar="standard", units="kg m-2", factor=1.0):
-    """Daily means and daily sums of a member: three points, days stamped at 06 h."""
-    time = xr.date_range(
-        f"{start} 06:00", f"{stop} 06:00", freq="D", calendar=calendar, use_cftime=calendar != "standard"
-    )
-    rng = np.random.default_rng(seed)
-    dims, shape = ("TIME", "NB_POINT"), (len(time), 3)
-    points = {
-        "ZS": ("NB_POINT", [1800.0, 2400.0, 2400.0], {"units": "m"}),
-        "MASSIF_NUMBER": ("NB_POINT", [3, 3, 15]),
-        "LON": ("NB_POINT", [6.8, 6.8, 6.0]),
-        "LAT": ("NB_POINT", [45.9, 45.9, 44.9]),
-    }
-    tas = (dims, rng.normal(272.0, 5.0, shape), {"units": "K"})
-    snow, rain = (rng.gamma(0.5, 6.0, shape) for _ in range(2))
-    sums = {"SNOW": (dims, snow / factor, {"units": units}), "RAIN": (dims, rain / factor, {"units": units})}
-    mean = xr.Dataset({"Tair": tas} | points, coords={"TIME": time})
-    # as the tools that make them do, both files have every variable
-    return mean.assign({name: (dims, 0 * snow, {"units": units}) for name in sums}), xr.Dataset(
-        sums | points | {"Tair": (dims, 24 * mean["Tair"].values, {"units": "K"})}, coords={"TIME": time}
-    )
-
-
-def save_member(folder, member=CNRM, name=NAME, kinds=("MEAN", "SUM"), **options):
-    folder.mkdir(parents=True, exist_ok=True)
-    files = member_files(**options)
-    for ds, kind in zip(files, kinds, strict=True):
-        ds.to_netcdf(folder / name.format(*member, kind))
-    return files
 
 
 def refuse(*args, **kwargs):
@@ -135,6 +100,11 @@ def test_a_member_that_makes_the_archive_longer_changes_all_pieces(two):
     assert all(after[label] != fingerprint for label, fingerprint in before.items())
 
 
+def test_options_are_part_of_the_pieces(two):
+    options = [{}, {"hours_of_rates": 3.0}, {"massif_names": {15: "Ecrins"}}]
+    assert len({adamont.read(two[0], **asked).pieces for asked in options}) == 3
+
+
 def test_the_first_member_may_be_the_longer_one(tmp_path):
     save_member(tmp_path, CNRM, start="2003-08-01")
     save_member(tmp_path, MOHC)
@@ -164,7 +134,7 @@ def test_sums_of_three_hourly_rates(tmp_path):
         got.climate["rainfall"][0], 10_800.0 * total["RAIN"].isel(TIME=slice(61, 61 + 730)), rtol=3e-7
     )
     assert "8 rates of 3 h" in got.report.notes[0]
-    with pytest.raises(InputError, match="hours_of_rates is 0; allowed: above 0"):
+    with pytest.raises(InputError, match=r"hours_of_rates \(--hours-of-rates\) is 0; allowed: above 0"):
         adamont.read(tmp_path, hours_of_rates=0)
 
 
@@ -197,115 +167,3 @@ def test_chunks_are_bounded_also_where_there_are_no_values(two, monkeypatch):
     small = adamont.read(two[0]).climate
     assert max(small["tas"].chunks[1]) <= 366
     xr.testing.assert_identical(small.compute(scheduler="synchronous"), want)
-
-
-# -- names --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "member", "kind"),
-    [
-        ("FORCING_CNRM-ALADIN53_CNRM-CERFACS-CNRM-CM5_RCP8.5_2005080106_2100073106_daymean.nc",
-         ("CNRM-CERFACS-CNRM-CM5", "CNRM-ALADIN53", "rcp85"), "mean"),
-        ("ADAMONT_IPSL-IPSL-CM5A-MR_IPSL-INERIS-WRF331F_rcp_45_DAYSUM.nc",
-         ("IPSL-IPSL-CM5A-MR", "IPSL-INERIS-WRF331F", "rcp45"), "sum"),
-        ("daysum_ICHEC-EC-EARTH_KNMI-RACMO22E_historical-rcp26.nc",
-         ("ICHEC-EC-EARTH", "KNMI-RACMO22E", "rcp26"), "sum"),
-        ("mean_EC-EARTH-RCA4-RCP45-2006.nc", ("EC-EARTH", "RCA4", "rcp45"), "mean"),
-        ("MPI-ESM1-2-HR_ICON-CLM_ssp3-7.0_cumul.nc", ("MPI-ESM1-2-HR", "ICON-CLM", "ssp370"), "sum"),
-        ("MPI-M-MPI-ESM-LR_REMO2009_HISTORICAL_mean.nc", ("MPI-M-MPI-ESM-LR", "REMO2009", "historical"), "mean"),
-    ],
-)  # fmt: skip
-def test_members_told_by_names(tmp_path, name, member, kind):
-    assert identify(xr.Dataset(), tmp_path / name) == (Member(*member), kind)
-
-
-def test_members_told_by_attributes_and_contents(tmp_path):
-    attrs = {"driving_model_id": "A-GCM", "model_id": "B-RCM", "experiment_id": "rcp85"}
-    mean = xr.Dataset({"Tair": 0}, attrs=attrs)
-    assert identify(mean, tmp_path / "first.nc") == (Member("A-GCM", "B-RCM", "rcp85"), "mean")
-    assert identify(xr.Dataset({"SNOW": 0}, attrs=attrs), tmp_path / "second.nc")[1] == "sum"
-    with pytest.raises(InputError, match=r"third.nc: the name does not tell daily means from daily sums"):
-        identify(mean.assign(SNOW=0), tmp_path / "third.nc")
-
-
-def test_members_told_by_a_pattern(tmp_path):
-    pattern = r"(?P<kind>mean|sum)\.(?P<gcm>\w+)\.(?P<rcm>\w+)\.(?P<scenario>\w+)"
-    save_member(tmp_path, ("first", "second", "RCP85"), "{3}.{0}.{1}.{2}.nc", ("mean", "sum"))
-    climate = adamont.read(tmp_path, pattern=pattern).climate
-    assert climate["member"].values.tolist() == ["first_second_rcp85"]
-    with pytest.raises(InputError, match=r"the name does not match the pattern 'nothing'"):
-        adamont.read(tmp_path, pattern="nothing")
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("CNRM-CM5_RCP85_mean.nc", "neither its name nor its attributes tell the rcm"),
-        ("CNRM-CM5_ALADIN53_mean.nc", "neither its name nor its attributes tell the scenario"),
-        ("CNRM-CM5_IPSL-CM5A-MR_ALADIN53_RCP85_mean.nc", "more than one gcm: CNRM-CM5, IPSL-CM5A-MR"),
-        ("CNRM-CM5_ALADIN53_RCP85_mean_sum.nc", "does not tell daily means from daily sums"),
-        ("CNRM-CM5_ALADIN53_RCP85.nc", "does not tell daily means from daily sums"),
-    ],
-)
-def test_names_that_do_not_tell(tmp_path, name, message):
-    with pytest.raises(InputError, match=message):
-        identify(xr.Dataset(), tmp_path / name)
-
-
-# -- refusals -----------------------------------------------------------------------------------------------
-
-
-def test_a_mean_without_its_sum_and_two_of_a_kind(two):
-    folder = two[0]
-    path = folder / "y" / NAME.format(*MOHC, "SUM")
-    path.rename(folder / "away")
-    with pytest.raises(InputError, match=r"_MEAN\.nc: member MOHC\S+ has no file of daily sums"):
-        adamont.read(folder)
-    (folder / "away").rename(path)
-    save_member(folder / "z", CNRM)
-    with pytest.raises(InputError, match=r"member CNRM\S+ has daily means in .* too; allowed: one file"):
-        adamont.read(folder)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda ds: ds.assign(ZS=ds["ZS"] + 100), r"'elevation' is 1900 at point 0"),
-        (lambda ds: ds.isel(NB_POINT=[0, 2, 1]), r"'massif_safran' is 15 at point 1, in .* it is 3 \(2 such points\)"),
-        (lambda ds: ds.isel(NB_POINT=[0, 1]), r"has 2 points, .* has 3"),
-        (lambda ds: ds.isel(TIME=[*range(5), *range(6, 883)]), r"2005-08-07 06:00:00 follows 2005-08-05 06:00:00"),
-        (lambda ds: ds.isel(TIME=slice(0, 400)), r"covers 2005-08-01 to 2006-09-04 in both; allowed: one whole"),
-        (lambda ds: ds.drop_vars("SNOW"), r"variable 'SNOW' is missing"),
-        (lambda ds: ds.assign(RAIN=ds["RAIN"].assign_attrs(units="K")), r"variable 'RAIN' has units 'K'"),
-        (lambda ds: ds.assign(RAIN=ds["RAIN"].drop_attrs()), r"variable 'RAIN' has no units"),
-        (lambda ds: ds.assign_coords(TIME=np.arange(883)), r"variable 'TIME' is of type int64; allowed: dates"),
-    ],
-)
-def test_files_that_do_not_fit(tmp_path, change, message):
-    _, total = save_member(tmp_path)
-    path = tmp_path / NAME.format(*CNRM, "SUM")
-    path.unlink()
-    change(total).to_netcdf(path)
-    with pytest.raises(InputError, match=message) as refused:
-        adamont.read(tmp_path)
-    assert path.name in str(refused.value)
-
-
-def test_members_of_different_points(two):
-    folder = two[0]
-    for path in sorted((folder / "y").glob("*.nc")):
-        with xr.open_dataset(path) as ds:
-            other = ds.load().assign(ZS=ds["ZS"] + 300)
-        other.to_netcdf(path)
-    with pytest.raises(InputError, match=r"MOHC\S+: variable 'elevation' is 2100 at point 0, in \S+CNRM"):
-        adamont.read(folder)
-
-
-def test_hourly_files_are_not_days(tmp_path):
-    for kind in ("mean", "sum"):
-        time = xr.date_range("2005-08-01", "2005-08-03", freq="h")
-        ds = member_files()[kind == "sum"].isel(TIME=slice(0, len(time))).assign_coords(TIME=time)
-        ds.to_netcdf(tmp_path / NAME.format(*CNRM, kind))
-    with pytest.raises(InputError, match=r"'time' has 24 steps per day; allowed: days"):
-        adamont.read(tmp_path)

@@ -1,4 +1,4 @@
-"""Which cells of a grid are taken: boxes, places, seams, other grids; and members, pieces, properties of splitting."""
+"""Which cells of a grid are taken: boxes, places, seams, other grids; and properties of splitting."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from alpgm_dask.convert.climate.cells import select_cells
 from alpgm_dask.convert.climate.gridded import open_grid, read
 from alpgm_dask.convert.climate.grids import Grid, grid_of, same_cells
+from alpgm_dask.forcing.matching import great_circle
 from alpgm_dask.schema import InputError
 
 
@@ -71,6 +72,15 @@ def test_two_regions_take_two_patches_and_not_what_lies_between():
     assert far.needed.sum() > 2 * near.needed.sum()
 
 
+def test_distances_are_those_that_glaciers_are_matched_by():
+    """Half a metre less than the distance of cells does not take them; the Earth is one sphere."""
+    place, grid = (np.array([0.0]), np.array([5.0])), globe()
+    km = great_circle(0.0, 5.0, 0.0, 45.0) / 1000.0
+    taken = [select_cells(grid, around=place, margin=km + more) for more in (-5e-4, 5e-4)]
+    furthest = [np.abs(grid.lat[np.ix_(*c.positions)][c.needed] - 5.0).max() for c in taken]
+    assert furthest == [30.0, 40.0]
+
+
 def test_cells_of_a_box_keep_their_place_and_value(tmp_path):
     products.era5(tmp_path, lon=np.arange(0.0, 360.0, 45.0), lat=(60.0, 30.0, 0.0, -30.0))
     climate = read(tmp_path, accumulated="step", bounding_box=(-50, 10, 10, 40)).climate.compute()
@@ -115,72 +125,7 @@ def test_a_curvilinear_grid_must_be_the_same():
         same_cells(one, Grid("other", ("j", "i"), lon[:, :2], lat[:, :2]))
 
 
-# -- members ------------------------------------------------------------------------------------------------
-
-
-def model_run(folder, name, end, **attrs):
-    ds = xr.open_dataset(products.euro_cordex(folder / "raw.nc", monthly=True))
-    time = pd.date_range("1999-10-01", end, freq="MS") + pd.Timedelta(days=14)
-    longer = ds.drop_vars(["tas", "pr", "time"]).assign_attrs(attrs)
-    for variable in ("tas", "pr"):
-        longer[variable] = (("time", "rlat", "rlon"), np.full((len(time), 2, 3), 3.0), ds[variable].attrs)
-    longer["tas"] = longer["tas"] + 270.0
-    longer["tas"].attrs = ds["tas"].attrs
-    longer.assign_coords(time=time).to_netcdf(folder / f"{name}.nc")
-    return folder / f"{name}.nc"
-
-
-def test_members_side_by_side(tmp_path):
-    long = model_run(tmp_path, "long", "2001-09-30", experiment_id="rcp85", driving_model_id="A", model_id="R")
-    short = model_run(tmp_path, "short", "2000-12-31", experiment_id="rcp45", driving_model_id="B", model_id="R")
-    archive = read({"a": long, "b": short}, labels={"b": {"scenario": "RCP4.5"}})
-    climate = archive.climate
-    assert archive.grows == "member" and [name for name, _ in archive.pieces] == ["a", "b"]
-    assert climate.sizes == {"member": 2, "time": 24, "point": 6}
-    assert climate["gcm"].values.tolist() == ["A", "B"] and climate["scenario"].values.tolist() == ["rcp85", "RCP4.5"]
-    assert np.isnan(climate["tas"][1, 12:]).all() and np.isfinite(climate["tas"][1, :12]).all()
-    assert archive.report.count("members that end before others") == 1
-    alone = read({"b": short}).pieces[0]
-    assert alone == archive.pieces[1]
-    with pytest.raises(InputError, match=r"gcm is 'B'.* is 'A'.*a mapping from the name of each member"):
-        read([long, short])
-
-
-def test_members_of_other_calendars_or_grids_are_refused(tmp_path):
-    for name in ("x", "y", "z"):
-        (tmp_path / name).mkdir()
-    x = products.flux_model(tmp_path / "x", "noleap")
-    y = products.flux_model(tmp_path / "y", "360_day")
-    z = products.flux_model(tmp_path / "z", "noleap", lat=(45.0, 46.0, 48.0))
-    with pytest.raises(InputError, match="member y: its calendar is 360_day, that of x noleap"):
-        read({"x": x, "y": y})
-    with pytest.raises(InputError, match="member z: lat of its 6 points is not that of the 6 points of x"):
-        read({"x": x, "z": z})
-
-
-# -- pieces, and what must not matter -----------------------------------------------------------------------
-
-
-def test_a_year_more_leaves_the_pieces_before_it(tmp_path):
-    def months(first, last):
-        path = tmp_path / f"{first}.nc"
-        time = pd.date_range(first, last, freq="MS")
-        ds = xr.Dataset(coords={"time": time, "lat": [46.0, 46.5], "lon": [7.0, 7.5]})
-        ds["tas"] = (("time", "lat", "lon"), np.full((len(time), 2, 2), 275.0), {"units": "K"})
-        ds["pr"] = (("time", "lat", "lon"), np.full((len(time), 2, 2), 50.0), {"units": "mm"})
-        ds["orog"] = (("lat", "lon"), np.full((2, 2), 1000.0), {"units": "m"})
-        ds.to_netcdf(path)
-        return path
-
-    one, two, three = (months(f"{y}-10-01", f"{y + 1}-09-01") for y in (1999, 2000, 2001))
-    short, long = read([one, two]), read([two, three, one])
-    assert [year for year, _ in long.pieces] == ["2000", "2001", "2002"] and long.pieces[:2] == short.pieces
-    assert len({mark for _, mark in long.pieces}) == 3
-    boxed = read([one, two], bounding_box=(7.0, 45.0, 7.1, 46.1), names={"pr": "pr"})
-    assert boxed.climate.sizes["point"] == 4 and boxed.pieces == short.pieces  # all cells are beside the box
-    higher = xr.open_dataset(one)[["orog"]] + 10.0
-    higher["orog"].attrs["units"] = "m"
-    assert read([one, two], orography=higher).pieces[0] != short.pieces[0]
+# -- what must not matter -----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -53,9 +53,13 @@ def test_variables_that_are_missing_or_not_named():
         read(ds.drop_vars("tas"))
     with pytest.raises(InputError, match="'pr' is not found; allowed: the standard name precipitation_amount or"):
         read(ds.drop_vars("pr"))
-    with pytest.raises(InputError, match="names: 'temperature' is none of what is read; allowed: tas, pr, snowfall"):
+    with pytest.raises(
+        InputError, match=r"names \(--variable\): 'temperature' is none of what is read; allowed: tas, pr, snowfall"
+    ):
         read(ds, names={"temperature": "tas"})
-    with pytest.raises(InputError, match=r"variable 't' \(names, tas\) is missing; given are: orog, pr, tas"):
+    with pytest.raises(
+        InputError, match=r"variable 't' \(names or --variable, tas\) is missing; given are: orog, pr, tas"
+    ):
         read(ds, names={"tas": "t"})
     renamed = ds.rename(tas="warmth", pr="wet")
     assert read(renamed, names={"tas": "warmth", "pr": "wet"}).climate.sizes["point"] == 4
@@ -64,7 +68,9 @@ def test_variables_that_are_missing_or_not_named():
 def test_two_variables_of_one_standard_name():
     ds = archive(standard_name="air_temperature").rename(tas="one")
     ds["two"] = ds["one"]
-    with pytest.raises(InputError, match=r"one, two are all air_temperature .*names=\{'tas': 'one'\}"):
+    with pytest.raises(
+        InputError, match=r"one, two are all air_temperature .*names=\{'tas': 'one'\} \(--variable tas=one\)"
+    ):
         read(ds)
     assert read(ds, names={"tas": "two"}).climate.sizes["time"] == 365
     # extremes of the day have the same standard name, and are no candidates
@@ -145,7 +151,10 @@ def test_files_of_other_grids_and_elevations():
         ((7, 46, 8), "has 3 numbers; allowed"),
         ((7, 47, 8, 46), "is none; allowed: .*south below north"),
         ((7, 46, 800, 47), "is none; allowed"),
-        ((20, 46, 21, 47), r"no cell of its grid is at bounding_box \(20, 46, 21, 47\); it covers lon 7 to 7\.5"),
+        (
+            (20, 46, 21, 47),
+            r"no cell of its grid is at bounding_box \(--bounding-box\) \(20, 46, 21, 47\); it covers lon 7 to 7\.5",
+        ),
     ],
 )
 def test_boxes_that_are_none(box, message):
@@ -155,11 +164,11 @@ def test_boxes_that_are_none(box, message):
 
 def test_places_that_are_none():
     lon, lat = np.array([7.0, 7.2]), np.array([46.0, np.nan])
-    with pytest.raises(InputError, match=r"around: lon 7\.2, lat nan are no places"):
+    with pytest.raises(InputError, match=r"around \(--around-glaciers\): lon 7\.2, lat nan are no places"):
         read(archive(), around=(lon, lat))
-    with pytest.raises(InputError, match="around: 2 longitudes and 1 latitudes are no places"):
+    with pytest.raises(InputError, match=r"around \(--around-glaciers\): 2 longitudes and 1 latitudes are no places"):
         read(archive(), around=(lon, lat[:1]))
-    with pytest.raises(InputError, match=r"margin: -1\.0 km"):
+    with pytest.raises(InputError, match=r"margin \(--margin\): -1\.0 km"):
         read(archive(), around=(lon, lat[:1].repeat(2)), margin=-1.0)
     with pytest.raises(InputError, match="no cell of its grid is at the places of around"):
         read(archive(), around=(lon + 20, np.array([46.0, 46.0])))
@@ -236,15 +245,23 @@ def test_bounds_decide_where_they_are_sound():
 
 def test_hourly_sums_must_be_said_and_are_looked_at(tmp_path):
     land = products.era5_land(tmp_path / "land.nc")
-    with pytest.raises(InputError, match=r"accumulated='step' for sums .*ERA5\), accumulated='day' .*\(ERA5-Land\)"):
+    with pytest.raises(
+        InputError, match=r"accumulated='step' \(--accumulated step\) for .* look like accumulated='day' \(--"
+    ):
         read(land)
     with pytest.raises(InputError, match="'tp', accumulated='step': its values grow all day from 2000-10-01"):
         read(land, accumulated="step")
-    with pytest.raises(InputError, match="accumulated: 'hour'; allowed: 'step', 'day'"):
+    with pytest.raises(InputError, match=r"accumulated \(--accumulated\): 'hour'; allowed: 'step', 'day'"):
         read(land, accumulated="hour")
     products.era5(tmp_path)
+    files = [*tmp_path.glob("data*.nc")]
+    with pytest.raises(InputError, match=r"its first days look like accumulated='step' \(--accumulated step\)$"):
+        read(files, orography=tmp_path / "geopotential.nc")
     with pytest.raises(InputError, match="accumulated='day': its values fall at 2000-09-30 02:00"):
-        read([*tmp_path.glob("data*.nc")], accumulated="day", orography=tmp_path / "geopotential.nc")
+        read(files, accumulated="day", orography=tmp_path / "geopotential.nc")
+    dry = archive("6h", end="2001-10-01 00:00")
+    with pytest.raises(InputError, match=r"since 00 UTC \(ERA5-Land\)$"):  # the first days settle nothing
+        read(dry.assign(pr=dry["pr"] * 0.0).pipe(_with_units, "pr", "mm"))
     summed = archive("6h", end="2001-10-01 00:00")
     summed["pr"].attrs["cell_methods"] = "time: sum"
     np.testing.assert_array_equal(read(summed).climate["pr"], 8.0)
@@ -269,11 +286,11 @@ def test_final_era5_goes_before_the_preliminary_one():
 
 def test_members_and_labels_that_are_none():
     ds = archive()
-    with pytest.raises(InputError, match="member: 'x', with a mapping of members"):
+    with pytest.raises(InputError, match=r"member \(--member\): 'x', with members \(--members\)"):
         read({"a": ds}, member="x")
-    with pytest.raises(InputError, match="labels: 'model' is no label; allowed: gcm, rcm, scenario"):
+    with pytest.raises(InputError, match=r"labels \(--label\): 'model' is no label; allowed: gcm, rcm, scenario"):
         read(ds, member="x", labels={"model": "y"})
-    with pytest.raises(InputError, match="labels: 'b' is no member; allowed: a"):
+    with pytest.raises(InputError, match=r"labels \(--label\): 'b' is no member; allowed: a"):
         read({"a": ds}, labels={"b": {"gcm": "y"}})
     two = [ds.isel(time=slice(0, 9)).assign_attrs(source_id="A"), ds.isel(time=slice(9, None))]
     assert read(two, member="x").climate["gcm"].item() == "A"

@@ -74,6 +74,12 @@ def test_an_archive_becomes_an_entry_that_holds_to_the_contract(tmp_path, client
     assert "block_done" not in found and found["massif"].values[0] == "Alpha"
     report = json.loads((tmp_path / "climate_report.json").read_text())
     assert report["title"] == "made up"
+    mean = given.climate["tas"].values.mean() - 273.15
+    assert report["totals"]["mean temperature (degC)"] == pytest.approx(mean, abs=0.01)
+    assert report["totals"]["mean precipitation (mm per year)"] == pytest.approx(3 * 365.25, abs=0.1)
+    dry = given.climate.assign(rainfall=given.climate["rainfall"] * 0, snowfall=given.climate["snowfall"] * 0.1)
+    save(replace(given, climate=dry), tmp_path / "dry", client)
+    assert "36.5 mm per year" in json.loads((tmp_path / "dry/climate_report.json").read_text())["notes"][-1]
 
 
 def test_chunks_begin_with_hydrological_years(tmp_path, client):
@@ -119,7 +125,10 @@ def test_a_new_member_is_appended(tmp_path, client):
 
 def test_other_sources_are_refused_unless_told(tmp_path, client):
     save(archive(1991, 1992), tmp_path, client)
-    with pytest.raises(InputError, match=r"'1991' is missing in the source or has changed; allowed: another --name"):
+    with pytest.raises(
+        InputError,
+        match=r"'1991' is not in the files given \(give all of them again\) or has changed; allowed: another --name",
+    ):
         save(archive(1991, 1993, salt="other"), tmp_path, client)
     moved = archive(1991, 1993)
     moved = ClimateArchive(
@@ -167,16 +176,16 @@ def test_a_conversion_that_is_killed_goes_on_to_the_same_bytes(tmp_path, client,
         import test_ingest_climate as t
         from alpgm_dask import store
         from alpgm_dask.cluster import connect
-        from alpgm_dask.ingest import climate
+        from alpgm_dask.ingest import blocks, climate
 
         def die_after_one(given, url, start, client):
-            region = next(climate._blocks(given.climate, start))
+            region = next(blocks.blocks_of(given.climate, start))
             part = given.climate[["tas", "snowfall", "rainfall"]].isel(region).astype("float32")
             part = part.drop_vars(list(part.coords)).assign_coords(time=part["time"]).compute()
-            climate._write_block(part, url, region, None if start else (0,), "daily")
+            blocks.write_block(part, url, region, None if start else (0,), "daily")
             os.kill(os.getpid(), signal.SIGKILL)
 
-        climate._write_blocks = die_after_one
+        climate.write_blocks = die_after_one
         t.save(t.archive(1991, 1999), Path({str(tmp_path / "killed")!r}), None)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False, capture_output=True, text=True)

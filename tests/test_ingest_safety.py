@@ -31,7 +31,7 @@ def left_as_killed(folder, monkeypatch, where: str, given) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(climate.store, "undo_append", lambda url: None)
         if where == "before any block":
-            patch.setattr(climate, "_write_blocks", die)
+            patch.setattr(climate, "write_blocks", die)
         elif where == "in finish":
             patch.setattr(zarr.core.attributes.Attributes, "put", die)
         elif where == "between two arrays":
@@ -77,7 +77,7 @@ def test_after_an_append_that_was_killed_the_old_files_give_the_old_store(tmp_pa
 def test_after_an_append_that_was_killed_other_files_are_still_refused(tmp_path, client, monkeypatch, where):  # noqa: F811
     save(archive(1991, 1993), tmp_path, client)
     left_as_killed(tmp_path, monkeypatch, where, archive(1991, 1996))
-    with pytest.raises(InputError, match="'1991' is missing in the source or has changed"):
+    with pytest.raises(InputError, match="'1991' is not in the files given"):
         save(archive(2001, 2002), tmp_path, client)
     assert stored(tmp_path).sizes["time"] == 3 * 365 + 1
 
@@ -133,3 +133,17 @@ def test_two_processes_do_not_write_one_store(tmp_path, client):  # noqa: F811
     file.write_text(json.dumps({"host": socket.gethostname(), "pid": pid, "since": "before it died"}))
     save(archive(1991, 1992), tmp_path, client)
     assert not file.exists() and stored(tmp_path).sizes["time"] == 731
+
+
+@pytest.mark.parametrize("name", ["../x", "my climate", "", "1st"])
+def test_a_name_that_is_none_is_refused_before_anything_is_written(tmp_path, name):
+    with pytest.raises(InputError, match="allowed: letters, digits and _, beginning with a letter"):
+        ingest.save_climate(archive(1991, 1992), tmp_path / "in/catalog.yaml", name, CLIENT[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_entries_that_are_no_climate_are_not_replaced(tmp_path):
+    small.write_region(tmp_path, {"glaciers": small.glaciers()})
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"entry 'glaciers' is .*; allowed: another --name"):
+            ingest.save_climate(archive(1991, 1992), tmp_path / "catalog.yaml", "glaciers", CLIENT[0], overwrite)

@@ -541,6 +541,7 @@ def test_the_preflight_reads_no_climate(opened):
             big = [v for v in ds.data_vars if set(ds[v].dims) & {"time", "hydro_year"}]
             trapped = {v: ds[v].copy(data=da.map_blocks(trap, ds[v].data, dtype="f8")) for v in big}
             replaced[name] = ds.assign(trapped).assign_attrs(value_ranges='{"tas": [200.0, 300.0]}')
+            replaced[name].attrs["missing_values"] = 0
         settings = {"title": "t", "catalog": "c", "output": "o", "period": {"start": FIRST, "end": LAST}}
         settings["smb"] = {"recipe": "standard-seasonal"}
         config = Config.model_validate({**settings, "forcing": {**KINDS[kind], "reference_period": small.HISTORY}})

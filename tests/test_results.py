@@ -188,3 +188,13 @@ def test_inventories_of_other_years_are_refused():
     ds = make().assign_coords(hydro_year=[2002, 2003, 2004])
     with pytest.raises(InputError, match=r"inventories: of \[1985, 2000, 2003\]; needed: 2004, and one before 2002"):
         results.against_inventory(ds, inventories())
+
+
+def test_a_member_in_which_every_glacier_failed_is_left_out():
+    """It would count as no ice, in the mean as in the range."""
+    lost = make(((FAILED,) * 4, (OK, OK, VANISHED, FAILED)))
+    assert results.members_lost(lost).tolist() == [0]
+    table, other = results.summary(lost), results.summary(lost.isel(member=[1]))
+    xr.testing.assert_identical(xr.Dataset(table), xr.Dataset(other))
+    everything = make(((FAILED,) * 4,) * 2)
+    assert results.summary(everything).loc["all", "failed"] == 4

@@ -151,6 +151,8 @@ def test_a_projection_that_is_too_warm_is_adjusted(folder, plain):
     history = plain["cpdd"].sel(hydro_year=[2003, 2004]).mean()
     step = {name: float(ds["cpdd"].sel(hydro_year=slice(2005, None)).mean() / history) for name, ds in
             {"plain": plain, "adjusted": adjusted}.items()}  # fmt: skip
+    (line,) = (line for line in plain.attrs["said"] if "takes over" in line)
+    assert "temperature steps by +5." in line
     assert step["plain"] > 1.8 and 0.85 < step["adjusted"] < 1.2
     said: list[str] = []
     pipeline.run(load_config(folder / "adjusted.toml"), say=said.append)
@@ -175,6 +177,14 @@ def test_refused_before_work_starts(folder, settings, message):
     with pytest.raises(InputError, match=message):
         run(folder, "refused", **settings)
     assert not (folder / "refused").exists()
+
+
+def test_a_projection_that_no_year_takes_is_refused(folder):
+    text = RUN.format(name="unused", history="history", projection="later", forcing="", downscaling="")
+    (folder / "unused.toml").write_text(text.replace("end = 2010", "end = 2004"))
+    message = "entry 'later': no year of the run takes it: the history has all years to 2004, and the run ends in 2004"
+    with pytest.raises(InputError, match=message):
+        pipeline.run(load_config(folder / "unused.toml"), say=lambda line: None)
 
 
 def test_a_gap_at_an_observed_glacier_is_refused_before_work_starts(folder, tmp_path):

@@ -52,6 +52,18 @@ class Catalog:
         """The entries, sorted."""
         return sorted(self.content["entries"])
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.read(name)
+
+    def __repr__(self) -> str:
+        return f"<Catalog {self.path}: {', '.join(self.names)}>"
+
     def _require(self, name: str) -> None:
         if name not in self.names:
             raise InputError(f"{self.path}: entry {name!r} is missing; the catalog has: {', '.join(self.names)}")

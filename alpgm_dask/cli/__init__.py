@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_run(verbs: Any) -> None:
-    force = "do a stage again: training, smb, forcing, evolution or figures (may be given more than once)"
+    force = "do a stage again: training, smb, adjustment, forcing, evolution or figures (may be given more than once)"
     for verb, call, text in (
         ("run", _run, "do what a run file says; stages whose inputs and settings are unchanged are skipped"),
         ("check", _check, "check a run file and its inputs, without doing any work"),

@@ -110,11 +110,11 @@ def quantile_delta_mapping(
 # -- what is refused ----------------------------------------------------------------------------------------
 
 
-def check_adjustable(period: tuple[int, int]) -> None:
+def check_adjustable(period: tuple[int, int], where: str = "quantile delta mapping") -> None:
     """Refuse a common period that is too short for quantiles, and an installation without the library (InputError)."""
     if period[1] - period[0] + 1 < MIN_YEARS:
         raise InputError(
-            f"the common period is {period[0]}-{period[1]}; allowed: {MIN_YEARS} hydrological years or more"
+            f"{where}: the common period is {period[0]}-{period[1]}; allowed: {MIN_YEARS} hydrological years or more"
         )
     if find_spec("xsdba") is None:
         raise InputError("quantile delta mapping needs the package xsdba; install the extra 'adjust'")

@@ -20,7 +20,7 @@ from alpgm_dask.forcing.reduction import COLUMNS, MONTHLY_COLUMNS, Reduction
 
 def annual_predictors(
     climate: xr.Dataset,
-    point: xr.DataArray | np.ndarray,
+    point: xr.DataArray | xr.Dataset | np.ndarray,
     elevation: xr.DataArray | np.ndarray,
     *,
     weight: xr.DataArray | np.ndarray | None = None,
@@ -47,7 +47,7 @@ def annual_predictors(
         first day; any calendar.
     point
         (glacier) int, position along `point` of each glacier's climate (see :func:`nearest_points`); or (glacier,
-        corner), with weights (see :func:`bilinear_points`).
+        corner), with weights (see :func:`bilinear_points`). Or what these two give, as it is.
     elevation
         (glacier) or (glacier, hydro_year), m: mean elevation of the glacier's surface. With years, as ALPGM does for
         its references: each year at the elevation that the inventories give for it.
@@ -70,6 +70,8 @@ def annual_predictors(
         A missing variable, other units, a gap or a duplicate in time (named), no complete hydrological year, a point
         that does not exist, a year without elevation.
     """
+    if isinstance(point, xr.Dataset):
+        point, weight = point["point"], point.get("weight", weight)
     zero, step, wet = check_climate(climate, where)
     settings = downscaling or Downscaling()
     how = Reduction(zero, step, replace(settings, phase=phase) if phase else settings)

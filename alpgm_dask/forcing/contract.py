@@ -23,7 +23,6 @@ POINT_COORDS = ("elevation", "lon", "lat", "massif", "massif_safran", "aspect", 
 MEMBER_COORDS = ("gcm", "rcm", "scenario")
 
 _DAY = np.timedelta64(1, "D")
-_ONE_NS = np.timedelta64(1, "ns")
 
 
 def amounts(climate: xr.Dataset, where: str = "climate") -> tuple[str, ...]:

@@ -74,6 +74,8 @@ class Downscaling:
             raise InputError(f"phase {self.phase!r} is not known; allowed: {', '.join(PHASES)}")
         for rate in np.atleast_1d(self.lapse_rate):
             _refuse_outside("lapse_rate", rate, LAPSE_RATE_BOUNDS, "K m-1")
+        if np.mean(self.lapse_rate) < 0.0:
+            raise InputError(f"lapse_rate is {self.lapse_rate} K m-1; allowed: positive, the decrease with elevation")
         _refuse_outside("precipitation_gradient", self.precipitation_gradient, GRADIENT_BOUNDS, "m-1")
         _refuse_outside("daily_spread", self.daily_spread, SPREAD_BOUNDS, "K")
         self._check_thresholds()

@@ -11,16 +11,19 @@ import xarray as xr
 from alpgm_dask.constants import WATER_DENSITY
 from alpgm_dask.schema import InputError
 
-#: Spellings that archives use and that the library does not know.
+#: Spellings that archives use and that the library does not know, in lower case; upper and lower case are the same.
 ALIASES = {
-    "Kelvin": "K",
+    "kelvin": "K",
     "kelvins": "K",
     "m of water equivalent": "m",
     "m of water equivalent per day": "m day-1",
     "mm of water equivalent": "mm",
     "mm w.e.": "mm",
     "mm water": "mm",
+    "meter": "m",
     "meters": "m",
+    "metre": "m",
+    "metres": "m",
     "geopotential meter": "m",
 }
 
@@ -29,20 +32,25 @@ _SECONDS_PER_DAY = 86400.0
 
 @cache
 def _parse(text: str) -> Any:
-    """The unit that a text names, or None."""
+    """The unit that a text names, or None.
+
+    The library goes before the aliases: to it, case matters (mm and Mm).
+    """
     import pint
     from cf_xarray.units import units
 
-    try:
-        return units.Unit(ALIASES.get(text, text))
-    except (pint.errors.PintError, ValueError, TypeError, AttributeError):
-        return None
+    for spelling in (text, ALIASES.get(text.lower())):
+        try:
+            return units.Unit(spelling) if spelling else None
+        except (pint.errors.PintError, ValueError, TypeError, AttributeError):
+            continue
+    return None
 
 
 def convert_units(
     values: xr.DataArray, to: str, where: str, *, step_days: xr.DataArray | float | None = None
 ) -> xr.DataArray:
-    """Values in other units; lazy, of the same dtype.
+    """Values in other units; lazy, of the same dtype; integers become floating-point numbers that hold them.
 
     Water may be given as mass per area or as its depth (1 m is 1000 kg m-2), and as an amount per time step or as a
     rate, which is multiplied by the length of the step.
@@ -73,7 +81,7 @@ def convert_units(
     unit, target = _parse(given.strip()), _parse(to)
     if unit is None:
         raise InputError(f"{where}: variable '{name}' has units {given!r}, which are none; allowed: such as {to!r}")
-    attrs = values.attrs | {"units": to}
+    attrs, values = values.attrs | {"units": to}, _floating(values)
     if unit == target:
         return values.assign_attrs(attrs)
     per_month = _is_per_month(given)
@@ -95,6 +103,13 @@ def convert_units(
     return amount.astype(values.dtype).assign_attrs(attrs)
 
 
+def _floating(values: xr.DataArray) -> xr.DataArray:
+    """Integers as float32, or as float64 where that does not hold them: what follows is no integer any more."""
+    if values.dtype.kind == "f":
+        return values
+    return values.astype("float32" if values.dtype.itemsize < 4 else "float64")
+
+
 def _is_per_month(text: str) -> bool:
     return any(part in text for part in ("/month", "month-1", "month^-1", "month**-1", "/mon", "mon-1"))
 
@@ -114,5 +129,4 @@ def _mapped(values: xr.DataArray, unit: Any, target: Any) -> xr.DataArray:
 
         return units.Quantity(block, given).to(wanted).magnitude.astype(block.dtype)
 
-    dtype = values.dtype if values.dtype.kind == "f" else np.dtype("float64")
-    return xr.apply_ufunc(kernel, values.astype(dtype), dask="parallelized", output_dtypes=[dtype], keep_attrs=True)
+    return xr.apply_ufunc(kernel, values, dask="parallelized", output_dtypes=[values.dtype], keep_attrs=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,17 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask import store
-from alpgm_dask.catalog import Entry, write_catalog
+from alpgm_dask.catalog import Entry
 from alpgm_dask.convert.climate import ClimateArchive
-from alpgm_dask.forcing import amounts, refuse_implausible, time_step, value_extremes, without_noise
+from alpgm_dask.forcing import time_step
+from alpgm_dask.ingest.blocks import blocks_of, chunks_of, means_of, ranges_of, template_of, write_blocks
+from alpgm_dask.ingest.listing import check_name, list_entries, pieces_of
 from alpgm_dask.schema import InputError
 
 Say = Callable[[str], None]
 
-#: Points of one chunk.
-POINTS = 64
-#: Points that one task writes.
-POINTS_OF_A_TASK = 64 * POINTS
-#: Days of four years in the calendars that have years of one length.
-_FOUR_YEARS = {"noleap": 1460, "365_day": 1460, "360_day": 1440, "all_leap": 1464, "366_day": 1464}
+#: mm per year. Drier than this, units are likely not what they say.
+DRY = 100.0
 
 
 def save_climate(
@@ -62,6 +60,7 @@ def save_climate(
         if the store was made from other files than the archive begins with, or values cannot be.
     """
     catalog = Path(catalog)
+    check_name(catalog, name)
     url = str(catalog.parent / f"{name}.zarr")
     with store.lock(url):
         if _saved(archive, url, name, client, overwrite, say):
@@ -90,7 +89,7 @@ def _saved(archive: ClimateArchive, url: str, name: str, client: Any, overwrite:
         _refuse_other(url, known, archive, overwrite)
         _prime(archive, url)
     try:
-        found = _write_blocks(archive, url, start, client)
+        found = write_blocks(archive, url, start, client)
         _finish(archive, url, name, found, bool(start))
     except InputError:
         if not start:
@@ -106,11 +105,17 @@ def _saved(archive: ClimateArchive, url: str, name: str, client: Any, overwrite:
 def _finish(archive: ClimateArchive, url: str, name: str, found: list[xr.Dataset], longer: bool) -> None:
     """Check the values that were written, and declare the store finished."""
     before = store.attributes(url) if longer else {}
-    ranges = _ranges(found, url, time_step(archive.climate), before.get("value_ranges"))
+    ranges = ranges_of(found, url, time_step(archive.climate), before.get("value_ranges"))
     negative = sum(int(part.attrs.get("negative", 0)) for part in found)
     missing = sum(int(part[n].sum()) for part in found for n in part.data_vars if str(n).endswith("_missing"))
     archive.report.add("negative amounts of precipitation", negative, "set to 0: noise of an interpolation")
     archive.report.add("missing values", missing, "kept as missing")
+    means = means_of(found, time_step(archive.climate))
+    archive.report.totals.update(means)
+    if (fallen := means["mean precipitation (mm per year)"]) < DRY:
+        archive.report.notes.append(
+            f"precipitation is {fallen:.1f} mm per year in the mean, less than in most deserts: are its units what they say?"
+        )
     attrs = store.provenance(f"climate {name}: {archive.report.title}") | {
         "pieces": json.dumps(archive.pieces),
         "grows": archive.grows,
@@ -120,12 +125,6 @@ def _finish(archive: ClimateArchive, url: str, name: str, found: list[xr.Dataset
     if longer:  # CF: the newest line first
         attrs["history"] = f"{attrs['history']}\n{before.get('history', '')}"
     store.finish(url, attrs, keep_ledger=False)
-
-
-def list_entries(catalog: Path, entries: dict[str, Entry]) -> None:
-    """Add entries to a catalog, one process after the other."""
-    with store.lock(catalog, wait=30.0):
-        write_catalog(catalog, entries)
 
 
 def _known_first(archive: ClimateArchive, known: list[tuple[str, str]] | None) -> ClimateArchive:
@@ -140,14 +139,6 @@ def _known_first(archive: ClimateArchive, known: list[tuple[str, str]] | None) -
     return replace(archive, climate=climate, pieces=tuple((label, given[label]) for label in order))
 
 
-def pieces_of(url: str) -> list[tuple[str, str]] | None:
-    """(label, fingerprint) of the pieces that a climate store was made of; None if there is no such store."""
-    if not store.exists(url):
-        return None
-    found = store.attributes(url).get("pieces")
-    return None if found is None else [tuple(piece) for piece in json.loads(str(found))]
-
-
 def _has_more(archive: ClimateArchive, known: list[tuple[str, str]], url: str) -> bool:
     """Whether the archive begins with what a finished store was made of, and goes on."""
     begins = list(archive.pieces[: len(known)]) == known
@@ -160,30 +151,9 @@ def _refuse_other(url: str, known: list[tuple[str, str]] | None, archive: Climat
         return  # nothing is lost: what is no store of ours is not written over anyway
     given = dict(archive.pieces)
     changed = [label for label, fingerprint in known if given.get(label) != fingerprint]
-    what = f"{changed[0]!r} is missing in the source or has changed" if changed else "has pieces in another order"
+    what = f"{changed[0]!r} is not in the files given (give all of them again) or has changed"
+    what = what if changed else f"it begins with {known[0][0]!r}, the files with {archive.pieces[0][0]!r}"
     raise InputError(f"{url}: the store exists already, and {what}; allowed: another --name, or --overwrite")
-
-
-def _chunks(climate: xr.Dataset) -> dict[str, int]:
-    """Chunks of a climate store: four hydrological years, some points, one member."""
-    days = _FOUR_YEARS.get(climate["time"].dt.calendar, 1461)
-    span = 48 if time_step(climate) == "monthly" else days
-    chunks = {"time": span, "point": POINTS, "member": 1}
-    return {dim: min(size, climate.sizes[dim]) if dim == "point" else size for dim, size in chunks.items()}
-
-
-def _template(climate: xr.Dataset) -> xr.Dataset:
-    """The climate as its store has it, with values that nobody computes."""
-    import dask.array as da
-
-    chunks = _chunks(climate)
-    names = ("tas", *amounts(climate))
-    dims = tuple(dim for dim in ("member", "time", "point") if dim in climate["tas"].dims)
-    empty = da.zeros(tuple(climate.sizes[dim] for dim in dims), chunks=tuple(chunks[d] for d in dims), dtype="float32")
-    out = climate.drop_vars(list(climate.data_vars)).assign_coords(
-        {name: coord.load() for name, coord in climate.coords.items() if name not in climate.dims}
-    )
-    return out.assign({name: (dims, empty, climate[name].attrs) for name in names})
 
 
 def _prime(archive: ClimateArchive, url: str) -> None:
@@ -193,16 +163,16 @@ def _prime(archive: ClimateArchive, url: str) -> None:
         state = store.attributes(url)
         if state.get("pieces") == pieces and state.get("primed") and store.unfinished_append(url) is None:
             return
-    climate, ledger = archive.climate, {"block": len(list(_blocks(archive.climate, {})))}
-    template = _template(climate).assign_attrs(pieces=pieces)
-    store.prime(template, url, overwrite=True, ledger=ledger, chunks=_chunks(climate))
+    climate, ledger = archive.climate, {"block": len(list(blocks_of(archive.climate, {})))}
+    template = template_of(climate).assign_attrs(pieces=pieces)
+    store.prime(template, url, overwrite=True, ledger=ledger, chunks=chunks_of(climate))
 
 
 def _extended(archive: ClimateArchive, url: str) -> dict[str, int]:
     """Room in a store for the pieces that it lacks; where they begin."""
     dim = archive.grows
     start = int(_stored(url).sizes[dim])
-    return {dim: store.extend(_template(archive.climate).isel({dim: slice(start, None)}), url, dim)}
+    return {dim: store.extend(template_of(archive.climate).isel({dim: slice(start, None)}), url, dim)}
 
 
 def _stored(url: str) -> xr.Dataset:
@@ -222,70 +192,3 @@ def _check_old_part(archive: ClimateArchive, url: str) -> None:
             f"{url}: variable 'time' goes from {stored.indexes['time'][0]} to {stored.indexes['time'][-1]}, in the "
             f"archive from {dates[0]} to {dates[-1]}; allowed: the same dates, or --overwrite"
         )
-
-
-def _blocks(climate: xr.Dataset, start: dict[str, int]) -> Iterator[dict[str, slice]]:
-    """Regions that one task writes: whole chunks of the store, but for the first after an old end."""
-    chunks = _chunks(climate) | {"point": POINTS_OF_A_TASK}
-    spans = []
-    for dim in (dim for dim in ("member", "time", "point") if dim in climate["tas"].dims):
-        first = start.get(dim, 0)
-        ends = first + np.cumsum(store.aligned_sizes(climate.sizes[dim] - first, chunks[dim], first))
-        spans.append([(dim, slice(a, b)) for a, b in zip((first, *ends[:-1].tolist()), ends.tolist(), strict=True)])
-    for where in np.ndindex(*(len(span) for span in spans)):
-        yield dict(span[i] for span, i in zip(spans, where, strict=True))
-
-
-def _write_blocks(archive: ClimateArchive, url: str, start: dict[str, int], client: Any) -> list[xr.Dataset]:
-    """Lowest and highest values of all blocks, after the workers wrote them; those in the ledger are only read."""
-    from dask import delayed
-    from distributed import as_completed
-    from tqdm import tqdm
-
-    names, step = ["tas", *amounts(archive.climate)], time_step(archive.climate)
-    left = None if start else {entry[0] for entry in store.pending(url)}
-    tasks = []
-    for number, region in enumerate(_blocks(archive.climate, start)):
-        if left is not None and number not in left:
-            tasks.append(delayed(_extremes_of_written)(url, names, region))
-            continue
-        part = archive.climate[names].isel(region).astype("float32").drop_vars(list(archive.climate.coords))
-        part = part.assign_coords(time=archive.climate["time"].isel(time=region["time"]))
-        entry = None if start else (number,)
-        tasks.append(delayed(_write_block)(part, url, region, entry, step))
-    # all at once: the graph of the archive is gone through once, not once for each block
-    futures = client.compute(tasks, retries=1)
-    for future in tqdm(as_completed(futures), total=len(futures), unit="block", desc="climate", mininterval=0.5):
-        future.result()
-    return client.gather(futures)
-
-
-def _write_block(
-    part: xr.Dataset, url: str, region: dict[str, slice], entry: tuple[int, ...] | None, step: str
-) -> xr.Dataset:
-    dims = [dim for dim in ("member", "time", "point") if dim in region]
-    part, negative = without_noise(part, step)
-    store.write_block(part.drop_vars("time").transpose(*dims), url, region, entry)
-    return value_extremes(part).assign_attrs(negative=negative)
-
-
-def _extremes_of_written(url: str, names: list[str], region: dict[str, slice]) -> xr.Dataset:
-    return value_extremes(_stored(url)[names].isel(region).load()).compute()
-
-
-def _ranges(found: list[xr.Dataset], url: str, step: str, before: object) -> dict[str, list[float]]:
-    """Lowest and highest value of every variable, checked; together with those of the part that was there before."""
-    by_time: dict[str, list[xr.Dataset]] = {}
-    for part in found:
-        by_time.setdefault(str(part["time"].values[0]), []).append(part)
-    merged = []
-    for parts in by_time.values():
-        over = xr.concat(parts, "part", coords="minimal", compat="override", join="override")
-        kinds = {"_min": over.min, "_max": over.max, "_missing": over.sum}
-        reduced = {suffix: reduce("part") for suffix, reduce in kinds.items()}
-        merged.append(xr.Dataset({n: reduced[f"_{str(n).rsplit('_', 1)[1]}"][n] for n in over.data_vars}))
-    whole = xr.concat(merged, "time").sortby("time")
-    ranges = refuse_implausible(whole, url, step)
-    for name, (low, high) in json.loads(str(before)).items() if before else ():
-        ranges[name] = [min(low, ranges[name][0]), max(high, ranges[name][1])]
-    return ranges

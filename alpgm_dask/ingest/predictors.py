@@ -13,7 +13,7 @@ import xarray as xr
 
 from alpgm_dask import forcing, store
 from alpgm_dask.catalog import Catalog, Entry, open_catalog
-from alpgm_dask.ingest.climate import list_entries, pieces_of
+from alpgm_dask.ingest.listing import check_name, list_entries, pieces_of
 from alpgm_dask.schema import InputError, annotate, texts
 from alpgm_dask.stages import code_fingerprint
 
@@ -69,6 +69,7 @@ def make_predictors(
     """
     if name in (climate, glaciers):
         raise InputError(f"--name {name!r} is what they are made of; allowed: another name")
+    check_name(Path(catalog), name)
     with store.lock(Path(catalog).parent / f"{name}.zarr"):
         return _made(Path(catalog), climate, name, glaciers, interpolation, max_distance, downscaling, overwrite, say)
 

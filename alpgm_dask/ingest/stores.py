@@ -12,7 +12,7 @@ import xarray as xr
 from alpgm_dask import forcing, packing, store
 from alpgm_dask.catalog import Catalog, Entry, open_catalog, write_catalog
 from alpgm_dask.convert.conversion import Conversion, PackedSource
-from alpgm_dask.ingest.climate import list_entries
+from alpgm_dask.ingest.listing import list_entries
 from alpgm_dask.schema import InputError
 
 Say = Callable[[str], None]

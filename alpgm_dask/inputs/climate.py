@@ -76,7 +76,7 @@ def _check_at_points(config: Config, inputs: Inputs) -> np.ndarray:
         _check_same_step(history, projection, later)
         of_projection = complete_years(projection["time"], later)
         if asked.adjustment != "none":
-            check_adjustable(asked.common_period)
+            check_adjustable(asked.common_period, f"{config.catalog}: forcing.adjustment_period")
             common = range(asked.common_period[0], asked.common_period[1] + 1)
             select_years(of_history, common, f"{where}: adjustment period")
             select_years(of_projection, common, f"{later}: adjustment period")
@@ -85,7 +85,17 @@ def _check_at_points(config: Config, inputs: Inputs) -> np.ndarray:
         check_values(projection, later)
         _check_gaps(config, inputs, projection, later)
     select_years(years, config.years, where)
+    _check_projection_used(config, of_history)
     return of_history
+
+
+def _check_projection_used(config: Config, of_history: np.ndarray) -> None:
+    """Refuse a projection that no year of the run takes: it follows when the history ends."""
+    if config.forcing.projection is not None and of_history[-1] >= config.period.end:
+        raise InputError(
+            f"{where_of(config, config.forcing.projection)}: no year of the run takes it: the history has all years to "
+            f"{of_history[-1]}, and the run ends in {config.period.end}; allowed: a later end, or no projection"
+        )
 
 
 def choose_points(config: Config, glaciers: xr.Dataset, climate: xr.Dataset, where: str = "climate") -> xr.Dataset:
@@ -105,8 +115,8 @@ def check_values(climate: xr.Dataset, where: str) -> None:
 
 
 def _check_gaps(config: Config, inputs: Inputs, climate: xr.Dataset, where: str) -> None:
-    """Refuse missing values at points of observed glaciers, if the model takes the mean climate of all of these."""
-    if not needs_regional(inputs.recipe) or climate.attrs.get("missing_values") == 0:
+    """Refuse missing values at points of observed glaciers: the model is fitted to them, or takes the mean of all."""
+    if inputs.observations is None or climate.attrs.get("missing_values") == 0:
         return
     taken = choose_points(config, at_last_elevation(inputs.observations), climate, where)["point"].values
     first = min(config.period.start, config.forcing.reference_period[0])
@@ -120,8 +130,7 @@ def _check_gaps(config: Config, inputs: Inputs, climate: xr.Dataset, where: str)
         if dates.size:
             raise InputError(
                 f"{where}: variable '{name}' is missing on {str(dates[0])[:10]} ({dates.size} such steps) at a point "
-                f"that an observed glacier takes; recipe {inputs.recipe!r} takes the mean of all of them; allowed: "
-                "climate without gaps there, or a recipe without regional features"
+                "that an observed glacier takes; the model is made of all of these; allowed: climate without gaps there"
             )
 
 
@@ -172,6 +181,7 @@ def _check_predictors(config: Config, inputs: Inputs) -> np.ndarray:
         after = inputs.projection["hydro_year"].values
         years, where = np.append(years, after[after > years[-1]]), f"{where} and then {asked.projection!r}"
     select_years(years, config.years, where)
+    _check_projection_used(config, of_history)
     return of_history
 
 

@@ -164,7 +164,7 @@ def directly(inputs: Inputs, config: Config) -> Inputs:
 
     def part(role: str) -> xr.Dataset | None:
         opened, entry = getattr(inputs, role), getattr(asked, role)
-        if opened is None or not opened.chunks or not store.is_complete(inputs.urls[entry]):
+        if opened is None or opened["tas"].chunks is None or not store.is_complete(inputs.urls[entry]):
             return opened
         found = store.open_direct(inputs.urls[entry])
         if not forcing.is_canonical(found):

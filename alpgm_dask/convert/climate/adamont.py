@@ -14,13 +14,18 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask import forcing
-from alpgm_dask.convert.climate import station_days
+from alpgm_dask.convert.climate import members, station_days
 from alpgm_dask.convert.climate.adamont_names import Member, identify
 from alpgm_dask.convert.climate.archive import ClimateArchive, file_fingerprint, joint_fingerprint
-from alpgm_dask.convert.climate.station_files import FolderOrFiles, StationFile, calendar_of, files_of, open_metadata
-from alpgm_dask.convert.climate.station_points import Positions, open_source, refuse_other_points
+from alpgm_dask.convert.climate.station_files import FolderOrFiles, StationFile, files_of, open_metadata
+from alpgm_dask.convert.climate.station_points import (
+    Positions,
+    open_source,
+    points_fingerprint,
+    refuse_other_points,
+)
 from alpgm_dask.convert.report import ConversionReport
-from alpgm_dask.forcing.calendar import whole_years
+from alpgm_dask.forcing.calendar import calendar_of, whole_years
 from alpgm_dask.schema import InputError
 
 #: Files that a folder is searched for, at any depth.
@@ -41,7 +46,6 @@ class _Pair:
 
     member: Member
     climate: xr.Dataset
-    years: np.ndarray
     first: StationFile
     fingerprints: tuple[str, str]
     cut: tuple[int, int]
@@ -87,25 +91,23 @@ def read(
         whole hydrological year; members of different calendars, which make different archives.
     """
     if not 0 < hours_of_rates <= 24:
-        raise InputError(f"hours_of_rates is {hours_of_rates}; allowed: above 0, 24 at most")
+        raise InputError(f"hours_of_rates (--hours-of-rates) is {hours_of_rates}; allowed: above 0, 24 at most")
     pairs = [
         _pair(member, files, massif_names, massif_positions, hours_of_rates)
         for member, files in sorted(_paired(files_of(folder_or_files, PATTERN), pattern).items())
     ]
-    _refuse_mixed(pairs)
-    years = np.arange(min(p.years[0] for p in pairs), max(p.years[-1] for p in pairs) + 1)
-    members = [_padded(pair, years) for pair in pairs]
-    ds = xr.concat(members, "member", join="exact", combine_attrs="override").assign(pairs[0].first.points)
-    ds = ds.assign_coords(
-        member=[pair.member.label for pair in pairs],
-        **{word: ("member", [getattr(pair.member, word) for pair in pairs]) for word in ("gcm", "rcm", "scenario")},
-    )
+    _refuse_other_points(pairs)
+    climates = {pair.member.label: pair.climate for pair in pairs}
+    report = ConversionReport(f"ADAMONT: {len(pairs)} members")
+    ds = members.side_by_side(climates, report).assign(pairs[0].first.points)
+    words = ("gcm", "rcm", "scenario")
+    ds = ds.assign_coords({word: ("member", [getattr(pair.member, word) for pair in pairs]) for word in words})
     where = f"ADAMONT {pairs[0].first.path} and others"
     climate = forcing.as_climate(ds.transpose("member", "time", "point"), where)
-    # a member's piece is as long as the archive: where the years change, so does every piece
-    span = f"{years[0]} to {years[-1]}, {hours_of_rates:g} h"
-    pieces = tuple((pair.member.label, joint_fingerprint([*pair.fingerprints, span])) for pair in pairs)
-    return ClimateArchive(climate, "member", pieces, _report(pairs, years, hours_of_rates))
+    years = members.years_of(climates)
+    asked = [members.span_of(years), f"{hours_of_rates:g} h", points_fingerprint(pairs[0].first.points)]
+    pieces = tuple((pair.member.label, joint_fingerprint([*pair.fingerprints, *asked])) for pair in pairs)
+    return ClimateArchive(climate, "member", pieces, _completed(report, pairs, years, hours_of_rates))
 
 
 def _paired(paths: Sequence[Path], pattern: str | None) -> dict[Member, dict[str, Path]]:
@@ -159,7 +161,7 @@ def _pair(
     label = forcing.hydro_year(climate["time"]).values
     a, b = (int(i) for i in np.searchsorted(label, [years[0], years[-1] + 1]))
     prints = (file_fingerprint(first.path), file_fingerprint(second.path))
-    return _Pair(member, climate.isel(time=slice(a, b)), years, first, prints, (a, len(label) - b))
+    return _Pair(member, climate.isel(time=slice(a, b)), first, prints, (a, len(label) - b))
 
 
 def _days_of(source: StationFile) -> station_days.Series:
@@ -170,44 +172,13 @@ def _days_of(source: StationFile) -> station_days.Series:
     return series
 
 
-def _refuse_mixed(pairs: Sequence[_Pair]) -> None:
-    first = pairs[0]
-    calendars: dict[str, list[str]] = {}
+def _refuse_other_points(pairs: Sequence[_Pair]) -> None:
+    first = pairs[0].first
     for pair in pairs:
-        calendars.setdefault(calendar_of(pair.first.time), []).append(pair.member.label)
-        refuse_other_points(pair.first.points, pair.first.path, first.first.points, first.first.path)
-    if len(calendars) > 1:
-        listed = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in sorted(calendars.items()))
-        raise InputError(f"members of different calendars ({listed}); allowed: one calendar; convert each by itself")
+        refuse_other_points(pair.first.points, pair.first.path, first.points, first.path)
 
 
-def _padded(pair: _Pair, years: np.ndarray) -> xr.Dataset:
-    """The member from the first to the last of `years`, missing where it has none."""
-    index = pair.climate.indexes["time"]
-    every = xr.date_range(
-        f"{years[0] - 1}-10-01",
-        f"{years[-1]}-09-30",
-        freq="D",
-        calendar=pair.climate["time"].dt.calendar,
-        use_cftime=isinstance(index, xr.CFTimeIndex),
-    )
-    before = int(np.searchsorted(every.values, index.values[0]))
-    after = len(every) - before - len(index)
-    out = {word: _between(array, before, after) for word, array in pair.climate.data_vars.items()}
-    return xr.Dataset(out).assign_coords(time=every)
-
-
-def _between(array: xr.DataArray, before: int, after: int) -> xr.Variable:
-    """Steps without values before and after the array, in chunks of a year."""
-    import dask.array as da
-
-    ends = [da.full((n, array.shape[1]), np.nan, dtype=array.dtype, chunks=(366, -1)) for n in (before, after)]
-    parts = [part for part in (ends[0], array.data, ends[1]) if part.shape[0]]
-    return xr.Variable(array.dims, da.concatenate(parts), array.attrs)
-
-
-def _report(pairs: Sequence[_Pair], years: np.ndarray, hours: float) -> ConversionReport:
-    report = ConversionReport(f"ADAMONT: {len(pairs)} members")
+def _completed(report: ConversionReport, pairs: Sequence[_Pair], years: np.ndarray, hours: float) -> ConversionReport:
     report.totals |= {
         "members": len(pairs),
         "points": pairs[0].first.points.sizes["point"],
@@ -217,8 +188,6 @@ def _report(pairs: Sequence[_Pair], years: np.ndarray, hours: float) -> Conversi
     for name, i in (("first", 0), ("last", 1)):
         cut = [f"{pair.member.label}: {pair.cut[i]} days" for pair in pairs if pair.cut[i]]
         report.add(f"members with an incomplete {name} hydrological year", len(cut), "cut", cut)
-    lacking = [f"{p.member.label}: {p.years[0]} to {p.years[-1]}" for p in pairs if p.years.size < years.size]
-    report.add("members without some of the years", len(lacking), "missing there", lacking)
     report.notes.append(
         f"Daily sums of rates are taken for sums of {24 / hours:g} rates of {hours:g} h each; amounts as they are."
     )

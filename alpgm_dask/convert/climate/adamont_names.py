@@ -81,7 +81,8 @@ def identify(ds: xr.Dataset, path: Path, pattern: str | None = None) -> tuple[Me
     if unknown:
         raise InputError(
             f"{path}: neither its name nor its attributes tell the {unknown[0]}; allowed: GCM, RCM and RCP between '_' "
-            f"in the name, the attribute '{_ATTRIBUTES[unknown[0]][0]}', or a pattern with a group '{unknown[0]}'"
+            f"in the name, the attribute '{_ATTRIBUTES[unknown[0]][0]}', or a pattern (--pattern) with a group "
+            f"'{unknown[0]}'"
         )
     member = Member(found["gcm"], found["rcm"], scenario_of(found["scenario"]) or found["scenario"].lower())
     return member, _kind(ds, path, named.get("kind"))
@@ -105,7 +106,7 @@ def _matched(path: Path, pattern: str | None) -> Mapping[str, str | None]:
         return {}
     found = re.search(pattern, path.name)
     if found is None:
-        raise InputError(f"{path}: the name does not match the pattern {pattern!r}; allowed: names that do")
+        raise InputError(f"{path}: the name does not match the pattern (--pattern) {pattern!r}; allowed: names that do")
     return found.groupdict()
 
 
@@ -116,7 +117,9 @@ def _of_name(path: Path, word: str) -> str:
     families, others = (GLOBAL_MODELS, REGIONAL_MODELS) if word == "gcm" else (REGIONAL_MODELS, GLOBAL_MODELS)
     fitting = list(dict.fromkeys(token for token in tokens if _has(token, families)))
     if len(fitting) > 1:
-        raise InputError(f"{path}: the name has more than one {word}: {', '.join(fitting)}; allowed: one, or a pattern")
+        raise InputError(
+            f"{path}: the name has more than one {word}: {', '.join(fitting)}; allowed: one, or a pattern (--pattern)"
+        )
     if not fitting:
         return ""
     if not _has(fitting[0], others):
@@ -146,6 +149,6 @@ def _kind(ds: xr.Dataset, path: Path, named: str | None) -> str:
     if len(kinds) != 1:
         raise InputError(
             f"{path}: the name does not tell daily means from daily sums; allowed: 'mean' or 'sum' in the name (such "
-            "as daymean, daysum), or a pattern with a group 'kind'"
+            "as daymean, daysum), or a pattern (--pattern) with a group 'kind'"
         )
     return kinds[0]

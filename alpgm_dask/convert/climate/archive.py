@@ -1,4 +1,8 @@
-"""What a reader of a climate archive gives back, and how it knows that a file is still the same."""
+"""What a reader of a climate archive gives back, and how it knows that a file is still the same.
+
+A piece is known by its source and by what was asked of the reader, not by the code that made it: where a newer version
+of a converter would make other values of the same files, nothing notices. ``--overwrite`` makes the store anew.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,22 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import fsspec
+import numpy as np
 import xarray as xr
 
 from alpgm_dask.convert.report import ConversionReport
 
-#: Bytes at the head and at the tail of a file that its fingerprint looks at.
-_LOOKED_AT = 1 << 20
+#: Bytes of a file, or of all files of a store, up to which its fingerprint is of every byte.
+WHOLE_BELOW = 256 << 20
+#: Bytes at the head and at the tail of a larger file that its fingerprint looks at.
+ENDS = 1 << 20
+#: Places between them that it looks at, and bytes there; of a larger store: files, and bytes at either end of each.
+SAMPLES, SAMPLE = 64, 64 << 10
+
+_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
 
 @dataclass(frozen=True)
@@ -29,7 +40,7 @@ class ClimateArchive:
         the dimension that the archive is longer along when more of it comes: "time" or "member".
     pieces
         (label, fingerprint) of every piece, in order along `grows`: a hydrological year such as "1959", or the name of
-        a member; the fingerprint is that of the files that the piece is made of.
+        a member; the fingerprint is that of what the piece is made of, and of every option that changes its values.
     report
         what was met and done.
     """
@@ -41,23 +52,50 @@ class ClimateArchive:
 
 
 def file_fingerprint(path: str | Path) -> str:
-    """Hash of a file's size, head and tail: tells another file, without reading all of an archive.
+    """Hash of a file's bytes; of a large one of its size, head, tail and some places between, not of all of them.
 
-    A folder (a Zarr store) is known by its names, sizes and metadata documents.
+    A folder (a Zarr store) is known by its names, sizes and metadata documents, and by the bytes of its chunk files:
+    all of them below :data:`WHOLE_BELOW` in total, else both ends of files that lie evenly among all.
     """
     fs, where = fsspec.url_to_fs(str(path))
     digest = hashlib.blake2b(digest_size=16)
     if fs.isdir(where):
-        for name, info in sorted(fs.find(where, detail=True).items()):
-            digest.update(f"{name.removeprefix(where)} {info.get('size')} ".encode())
-            if name.rsplit("/", 1)[-1] in ("zarr.json", ".zarray", ".zattrs", ".zmetadata"):
-                digest.update(fs.cat_file(name))
-        return digest.hexdigest()
-    size = int(fs.info(where)["size"])
-    digest.update(f"{size} ".encode())
-    digest.update(fs.cat_file(where, start=0, end=min(size, _LOOKED_AT)))
-    digest.update(fs.cat_file(where, start=max(0, size - _LOOKED_AT), end=size))
+        _look_at_folder(fs, where, digest)
+    else:
+        _look_at_file(fs, where, int(fs.info(where)["size"]), digest)
     return digest.hexdigest()
+
+
+def _look_at_file(fs: Any, where: str, size: int, digest: Any) -> None:
+    digest.update(f"{size} ".encode())
+    if size <= WHOLE_BELOW:
+        _look_at_all(fs, where, digest)
+        return
+    for start in (0, *np.linspace(ENDS, size - ENDS - SAMPLE, SAMPLES).astype("int64").tolist(), size - ENDS):
+        length = ENDS if start in (0, size - ENDS) else SAMPLE
+        digest.update(fs.cat_file(where, start=start, end=start + length))
+
+
+def _look_at_folder(fs: Any, where: str, digest: Any) -> None:
+    files = sorted((name, int(info.get("size") or 0)) for name, info in fs.find(where, detail=True).items())
+    for name, size in files:
+        digest.update(f"{name.removeprefix(where)} {size} ".encode())
+    documents = [(name, size) for name, size in files if name.rsplit("/", 1)[-1] in _DOCUMENTS]
+    chunks = [pair for pair in files if pair not in set(documents)]
+    whole = sum(size for _, size in files) <= WHOLE_BELOW
+    for name, _ in files if whole else documents:
+        _look_at_all(fs, name, digest)
+    if chunks and not whole:
+        for at in np.unique(np.linspace(0, len(chunks) - 1, SAMPLES).astype("int64")).tolist():
+            name, size = chunks[at]
+            digest.update(fs.cat_file(name, start=0, end=min(size, SAMPLE)))
+            digest.update(fs.cat_file(name, start=max(0, size - SAMPLE), end=size))
+
+
+def _look_at_all(fs: Any, where: str, digest: Any) -> None:
+    with fs.open(where, "rb") as file:
+        while block := file.read(ENDS):
+            digest.update(block)
 
 
 def joint_fingerprint(parts: Iterable[str]) -> str:

@@ -14,14 +14,15 @@ from alpgm_dask.convert.climate.cells import Cells, select_cells, take_cells
 from alpgm_dask.convert.climate.cf_names import choose_variables, model_labels
 from alpgm_dask.convert.climate.grids import Grid, grid_of, same_cells
 from alpgm_dask.convert.climate.sources import Source, Sources, open_sources
-from alpgm_dask.convert.climate.stamps import Dates, calendar_of, stamps_of, time_dimension
-from alpgm_dask.convert.climate.steps import Series, series_of
+from alpgm_dask.convert.climate.stamps import stamps_of, time_dimension
+from alpgm_dask.convert.climate.steps import VariableSeries, series_of
 from alpgm_dask.convert.climate.sums import Accumulated, Part
+from alpgm_dask.convert.climate.taken import Taken
 from alpgm_dask.forcing import convert_units
+from alpgm_dask.forcing.calendar import calendar_of
 from alpgm_dask.schema import InputError
 
 _GEOPOTENTIAL = ("m2 s-2", "m**2 s**-2", "m^2 s^-2", "m2/s2", "m**2/s**2", "m^2/s^2", "J kg-1", "J/kg", "J kg**-1")
-_METRES = ("meters", "metres", "meter", "metre")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Assembled:
     needed: np.ndarray
     missing: np.ndarray | None
     cells_in_files: int
-    files: tuple[tuple[Source, Dates], ...]
+    where: str
+    parts: dict[str, list[Taken]]
     variables: dict[str, str]
     labels: dict[str, str]
     notes: list[str] = field(default_factory=list)
@@ -67,7 +69,7 @@ def assemble(sources: Sources, wanted: Wanted) -> Assembled:
         as :func:`alpgm_dask.convert.climate.gridded.read`.
     """
     if wanted.accumulated not in (None, "step", "day"):
-        raise InputError(f"accumulated: {wanted.accumulated!r}; allowed: 'step', 'day'")
+        raise InputError(f"accumulated (--accumulated): {wanted.accumulated!r}; allowed: 'step', 'day'")
     opened = open_sources(sources)
     first = opened[0].where if len(opened) == 1 else f"{opened[0].where} and {len(opened) - 1} more"
     chosen = choose_variables([(s.where, s.ds) for s in opened], wanted.names, first)
@@ -76,15 +78,17 @@ def assemble(sources: Sources, wanted: Wanted) -> Assembled:
     fields = {role: [_field(s, chosen[role]) for s in opened if chosen[role] in s.ds.data_vars] for role in roles}
     grid = fields["tas"][0].grid
     cells = select_cells(grid, wanted.bounding_box, wanted.around, wanted.margin)
-    series = {role: _series(role, found, grid, cells, wanted) for role, found in fields.items()}
+    parts = {role: [_taken(one, grid, cells) for one in found] for role, found in fields.items()}
+    series = {role: _series(role, found, wanted) for role, found in parts.items()}
     elevation = _elevation(opened, chosen, grid, cells, wanted)
     climate, notes = _precipitation(_same_period(series, first))
     return Assembled(
         climate=_located(climate, grid, cells, elevation).unify_chunks(),
         needed=cells.needed,
-        missing=_missing_at_ends(fields, grid, cells),
+        missing=_missing_at_ends(parts),
         cells_in_files=grid.lon.size,
-        files=tuple(_file_periods(opened, series)),
+        where=fields["tas"][0].source.where,
+        parts=parts,
         variables={role: chosen[role] for role in (*roles, *(r for r in ("elevation",) if r in chosen))},
         labels=labels,
         notes=notes,
@@ -102,7 +106,7 @@ def _needed_roles(chosen: Mapping[str, str], opened: list[Source], where: str) -
     given = sorted({str(name) for source in opened for name in source.ds.data_vars})
     raise InputError(
         f"{where}: variable '{lacking}' is not found; allowed: the standard name {allowed}, a name that is known, or "
-        f"names={{'{lacking}': ...}}; the variables given are: {', '.join(given)}"
+        f"names={{'{lacking}': ...}} (--variable {lacking}=...); the variables given are: {', '.join(given)}"
     )
 
 
@@ -152,23 +156,25 @@ def _positions(found: _Field, grid: Grid, cells: Cells) -> tuple[np.ndarray, ...
     return tuple(places[at] for places, at in zip(same_cells(grid, found.grid), own, strict=True))
 
 
-def _series(role: str, found: list[_Field], grid: Grid, cells: Cells, wanted: Wanted) -> Series:
-    taking = {}
-    parts = []
-    for one in found:
-        if one.time is None:
-            raise InputError(
-                f"{one.source.where}: variable '{one.values.name}' has no dates along {one.values.dims}; "
-                "allowed: a dimension of time with CF units such as 'days since 1950-01-01'"
-            )
-        stamps = stamps_of(one.source.ds, one.time, one.source.where)
-        bare = one.values.drop_vars(list(one.values.coords)).rename({one.time: "time"})
-        parts.append(Part(bare, stamps))
-        taking[one.source.where] = (one.grid.dims, _positions(one, grid, cells))
-    return series_of(role, parts, lambda values, where: take_cells(values, *taking[where]), wanted.accumulated)
+def _taken(found: _Field, grid: Grid, cells: Cells) -> Taken:
+    """The variable as it is in the file, without coordinates, its dates along ``time``, and where its cells are."""
+    if found.time is None:
+        raise InputError(
+            f"{found.source.where}: variable '{found.values.name}' has no dates along {found.values.dims}; "
+            "allowed: a dimension of time with CF units such as 'days since 1950-01-01'"
+        )
+    stamps = stamps_of(found.source.ds, found.time, found.source.where)
+    bare = found.values.drop_vars(list(found.values.coords)).rename({found.time: "time"})
+    return Taken(found.source, bare, stamps, found.grid.dims, _positions(found, grid, cells))
 
 
-def _same_period(series: Mapping[str, Series], where: str) -> xr.Dataset:
+def _series(role: str, found: list[Taken], wanted: Wanted) -> VariableSeries:
+    cut = {one.source.where: one.cut for one in found}
+    parts = [Part(one.field, one.stamps) for one in found]
+    return series_of(role, parts, lambda values, where: cut[where](values), wanted.accumulated)
+
+
+def _same_period(series: Mapping[str, VariableSeries], where: str) -> xr.Dataset:
     """All variables over the steps that all of them have."""
     first = series["tas"]
     for role, one in series.items():
@@ -211,8 +217,9 @@ def _elevation(
         given = ", ".join(sorted({str(v) for s in candidates for v in s.ds.data_vars}))
         raise InputError(
             f"{candidates[0].where}: variable 'elevation' is missing, the elevation that its temperature stands for; "
-            "allowed: surface_altitude or geopotential in the files, or orography=<file on the same grid>, or "
-            f"names={{'elevation': ...}}; the variables given are: {given}"
+            "allowed: surface_altitude or geopotential in the files, or orography=<file on the same grid> "
+            "(--orography), or names={'elevation': ...} (--variable elevation=...); the variables given are: "
+            f"{given}"
         )
     for height, where in zip(heights, (s.where for s in candidates if name in s.ds.data_vars), strict=True):
         apart = np.abs(height.values - heights[0].values)
@@ -233,8 +240,6 @@ def _height(source: Source, name: str, grid: Grid, cells: Cells) -> xr.DataArray
     units = str(height.attrs.get("units", "")).strip()
     if units in _GEOPOTENTIAL:
         height = (height / STANDARD_GRAVITY).assign_attrs(units="m")
-    elif units.lower() in _METRES:
-        height = height.assign_attrs(units="m")
     return convert_units(height.astype("float64"), "m", source.where)
 
 
@@ -249,25 +254,14 @@ def _located(climate: xr.Dataset, grid: Grid, cells: Cells, elevation: xr.DataAr
     )
 
 
-def _missing_at_ends(fields: Mapping[str, list[_Field]], grid: Grid, cells: Cells) -> np.ndarray | None:
+def _missing_at_ends(parts: Mapping[str, list[Taken]]) -> np.ndarray | None:
     """Cells without a value at the first and the last step of some variable: sea, or outside of a product's domain.
 
     Read from the files, without Dask; None for datasets that were handed over as graphs.
     """
     out: Any = False
-    for found in fields.values():
-        if any(one.values.chunks for one in found):
+    for found in parts.values():
+        if any(one.field.chunks for one in found):
             return None
-        missing: Any = True
-        for one, at in ((found[0], 0), (found[-1], -1)):
-            step = one.values.isel({one.time: at}).drop_vars(list(one.values.coords))
-            taken = take_cells(step, one.grid.dims, _positions(one, grid, cells))
-            missing = missing & np.isnan(taken.compute(scheduler="synchronous").values)
-        out = out | missing
+        out = out | (np.isnan(found[0].values_at(0)) & np.isnan(found[-1].values_at(-1)))
     return np.asarray(out)
-
-
-def _file_periods(opened: list[Source], series: Mapping[str, Series]) -> list[tuple[Source, Dates]]:
-    """Every file that values are taken from, with the first and last step of each variable that it has."""
-    by_name = {source.where: source for source in opened}
-    return [(by_name[where], ends) for one in series.values() for where, ends in one.files]

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from alpgm_dask.convert.climate.grids import Grid, on_sphere, spacing
+from alpgm_dask.convert.climate.grids import Grid, spacing
+from alpgm_dask.forcing.matching import EARTH_RADIUS, on_sphere
 from alpgm_dask.schema import InputError
 
-_EARTH_RADIUS_KM = 6371.0
+_EARTH_RADIUS_KM = EARTH_RADIUS / 1000.0
 _KM_PER_DEGREE = np.pi * _EARTH_RADIUS_KM / 180.0
+
+_BOX, _AROUND = "bounding_box (--bounding-box)", "around (--around-glaciers)"
 
 #: Bytes of one block of what is read, at most, unless the file's own blocks are larger.
 BLOCK_BYTES = 32 * 2**20
@@ -78,7 +81,7 @@ def select_cells(
         needed &= _near(grid, around, margin)
     if not needed.any():
         extent = f"lon {np.nanmin(grid.lon):g} to {np.nanmax(grid.lon):g}, lat {np.nanmin(grid.lat):g} to "
-        asked = f"bounding_box {tuple(bounding_box)}" if bounding_box is not None else "the places of around"
+        asked = f"{_BOX} {tuple(bounding_box)}" if bounding_box is not None else f"the places of {_AROUND}"
         raise InputError(f"{grid.where}: no cell of its grid is at {asked}; it covers {extent}{np.nanmax(grid.lat):g}")
     if len(grid.dims) == 1:
         at = np.flatnonzero(needed)
@@ -108,11 +111,11 @@ def _column_range(needed: np.ndarray, grid: Grid) -> np.ndarray:
 def _checked_box(box: Sequence[float]) -> tuple[float, float, float, float]:
     given = tuple(float(value) for value in box)
     if len(given) != 4:
-        raise InputError(f"bounding_box: {given} has {len(given)} numbers; allowed: (west, south, east, north)")
+        raise InputError(f"{_BOX}: {given} has {len(given)} numbers; allowed: (west, south, east, north)")
     west, south, east, north = given
     if not (-90 <= south < north <= 90 and -180 <= west <= 360 and -180 <= east <= 360 and west != east):
         raise InputError(
-            f"bounding_box: {given} is none; allowed: (west, south, east, north), longitudes of -180 to 360, "
+            f"{_BOX}: {given} is none; allowed: (west, south, east, north), longitudes of -180 to 360, "
             "latitudes of -90 to 90 degrees, south below north"
         )
     return west, south, east, north
@@ -137,12 +140,14 @@ def _near(grid: Grid, around: tuple[np.ndarray, np.ndarray], margin: float) -> n
         given = f"{lon.size} longitudes and {lat.size} latitudes"
         if lon.size and lon.shape == lat.shape:
             given = f"lon {lon[wrong[0]]}, lat {lat[wrong[0]]}"
-        raise InputError(f"around: {given} are no places; allowed: longitudes and latitudes in degree, as many of each")
+        raise InputError(
+            f"{_AROUND}: {given} are no places; allowed: longitudes and latitudes (degree), as many of each"
+        )
     if not margin >= 0.0:
-        raise InputError(f"margin: {margin} km; allowed: 0 or more")
+        raise InputError(f"margin (--margin): {margin} km; allowed: 0 or more")
     ring_lon, ring_lat = spacing(grid)
     diagonal = np.hypot(ring_lon * np.cos(np.radians(grid.lat)), ring_lat) * _KM_PER_DEGREE * 1.01
-    cells = on_sphere(grid.lon, grid.lat)
+    cells = on_sphere(grid.lon.ravel(), grid.lat.ravel())
     known = np.isfinite(cells).all(axis=1)
     reach = np.maximum(diagonal.ravel(), margin)
     limit = 2 * np.sin(min(float(np.nanmax(reach[known])) / _EARTH_RADIUS_KM, np.pi) / 2)

@@ -92,7 +92,9 @@ def choose_variables(
     datasets, names = list(datasets), dict(names or {})
     unknown = sorted(set(names) - set(STANDARD_NAMES))
     if unknown:
-        raise InputError(f"names: {unknown[0]!r} is none of what is read; allowed: {', '.join(STANDARD_NAMES)}")
+        raise InputError(
+            f"names (--variable): {unknown[0]!r} is none of what is read; allowed: {', '.join(STANDARD_NAMES)}"
+        )
     stated: dict[str, set[str]] = {role: set() for role in STANDARD_NAMES}
     present: set[str] = set()
     for _, ds in datasets:
@@ -108,7 +110,9 @@ def choose_variables(
         if role in names:
             if names[role] not in present:
                 given = ", ".join(sorted(present))
-                raise InputError(f"{where}: variable {names[role]!r} (names, {role}) is missing; given are: {given}")
+                raise InputError(
+                    f"{where}: variable {names[role]!r} (names or --variable, {role}) is missing; given are: {given}"
+                )
             chosen[role] = names[role]
             continue
         found = _one_of(role, stated[role], present, where)
@@ -133,7 +137,8 @@ def _one_of(role: str, stated: set[str], present: set[str], where: str) -> str |
             standard = " or ".join(STANDARD_NAMES[role][:2])
             raise InputError(
                 f"{where}: variables {', '.join(candidates)} are all {standard} by their standard names; "
-                f"allowed: one, or names={{'{role}': '{candidates[0]}'}} to say which"
+                f"allowed: one, or names={{'{role}': '{candidates[0]}'}} (--variable {role}={candidates[0]}) to say "
+                "which"
             )
         return familiar[0]
     return candidates[0] if candidates else None
@@ -159,7 +164,7 @@ def model_labels(datasets: Iterable[tuple[str, xr.Dataset]]) -> dict[str, str]:
             (one, here), (other, there) = list(values.items())[:2]
             raise InputError(
                 f"{there}: {label} is {other!r}, that of {here} is {one!r}; allowed: files of one run, or "
-                "a mapping from the name of each member to its files"
+                "a mapping from the name of each member to its files (--members)"
             )
     return {label: next(iter(values), "") for label, values in found.items()}
 

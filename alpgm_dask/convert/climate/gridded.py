@@ -21,18 +21,21 @@ ECMWF's conventions: "Conversion table for accumulated variables", Copernicus Kn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from alpgm_dask.convert.climate import members
 from alpgm_dask.convert.climate.archive import ClimateArchive, joint_fingerprint
 from alpgm_dask.convert.climate.assembling import Assembled, Wanted, assemble
 from alpgm_dask.convert.climate.sources import Sources
-from alpgm_dask.convert.climate.stamps import calendar_of, whole_years
 from alpgm_dask.convert.climate.sums import Accumulated
+from alpgm_dask.convert.climate.yearly import yearly_fingerprints
 from alpgm_dask.convert.report import ConversionReport
-from alpgm_dask.forcing import as_climate, hydro_year
+from alpgm_dask.forcing import as_climate, days_of, hydro_year
+from alpgm_dask.forcing.calendar import calendar_of, whole_years
 from alpgm_dask.schema import InputError
 
 _LABELS = ("gcm", "rcm", "scenario")
@@ -82,8 +85,9 @@ def read(
 ) -> ClimateArchive:
     """A gridded archive as climate at the cells that are needed, in whole hydrological years; lazy.
 
-    Read at once: coordinates, elevation, one step at either end (to leave out cells that have no value there), and of
-    hourly amounts the first days.
+    Read at once: coordinates, elevation, one step at either end (to leave out cells that have no value there), of
+    hourly amounts the first days, and for the fingerprints of the pieces some steps of each year, or all; of what is
+    remote or a graph, one (:mod:`.yearly`).
 
     Parameters
     ----------
@@ -109,7 +113,9 @@ def read(
 
     Returns
     -------
-    ClimateArchive that grows along time, or along member for a mapping of members.
+    ClimateArchive that grows along time, or along member for a mapping of members: from the first to the last
+    hydrological year that any of them has whole, missing where one has none. A new member leaves the pieces of the
+    others as they were, unless it makes the archive longer in time.
 
     Raises
     ------
@@ -119,21 +125,31 @@ def read(
     wanted = Wanted(orography, bounding_box, around, margin, names, accumulated)
     if isinstance(sources, Mapping) and not isinstance(sources, xr.Dataset):
         if member is not None:
-            raise InputError(f"member: {member!r}, with a mapping of members; allowed: one of the two")
+            raise InputError(f"member (--member): {member!r}, with members (--members); allowed: one of the two")
         return _read_members(sources, wanted, labels or {})
-    found = assemble(sources, wanted)
-    where = found.files[0][0].where
-    report = ConversionReport(f"gridded climate: {where}")
-    climate = _whole_years(_flattened(found, report), where, report)
+    run = _read_one(sources, wanted, None, None)
+    climate, pieces = run.climate, run.pieces
     if member is not None:
-        climate = _named(climate, member, _labels(found.labels, labels))
-    return ClimateArchive(as_climate(climate, where), "time", _yearly_pieces(found, climate, wanted), report)
+        known = _labels(run.labels, labels)
+        climate = _named(climate, member, known)
+        pieces = tuple((year, joint_fingerprint([mark, member, repr(known)])) for year, mark in pieces)
+    return ClimateArchive(as_climate(climate, run.where), "time", pieces, run.report)
 
 
-def _flattened(found: Assembled, report: ConversionReport) -> xr.Dataset:
-    """(``time``, ``point``) of the needed cells that have an elevation and values."""
-    climate, needed = found.climate, found.needed
-    high = np.isfinite(climate["elevation"].values)
+@dataclass(frozen=True)
+class _Run:
+    """An archive of one run, with its pieces by year."""
+
+    climate: xr.Dataset
+    pieces: tuple[tuple[str, str], ...]
+    labels: dict[str, str]
+    where: str
+    report: ConversionReport
+
+
+def _kept(found: Assembled, report: ConversionReport) -> np.ndarray:
+    """Which cells are needed and have an elevation and values."""
+    needed, high = found.needed, np.isfinite(found.climate["elevation"].values)
     missing = np.zeros(needed.shape, dtype=bool) if found.missing is None else found.missing
     report.totals["cells in the files"] = found.cells_in_files
     report.totals["cells needed"] = int(needed.sum())
@@ -145,33 +161,37 @@ def _flattened(found: Assembled, report: ConversionReport) -> xr.Dataset:
             "cells without values are not looked for in a dataset that is a graph: it would be computed"
         )
     kept = needed & high & ~missing
+    report.totals["points"] = int(kept.sum())
     if not kept.any():
-        raise InputError(f"{found.files[0][0].where}: no cell that is needed has both elevation and values")
+        raise InputError(f"{found.where}: no cell that is needed has both elevation and values")
+    return kept
+
+
+def _flattened(climate: xr.Dataset, kept: np.ndarray) -> xr.Dataset:
+    """(``time``, ``point``) of the cells that are kept."""
     if "point" not in climate.dims:
         climate = climate.stack(point=("y", "x"), create_index=False)
-    report.totals["points"] = int(kept.sum())
     return climate.isel(point=np.flatnonzero(kept.ravel()))
 
 
 def _whole_years(climate: xr.Dataset, where: str, report: ConversionReport) -> xr.Dataset:
-    index = climate.indexes["time"]
-    start, stop = whole_years(index)
-    if stop <= start:
+    index, years = climate.indexes["time"], whole_years(climate["time"])
+    if not years.size:
         raise InputError(
             f"{where}: its dates go from {index[0]} to {index[-1]}; allowed: a whole hydrological year or more"
         )
-    report.add("steps outside of whole hydrological years", len(index) - (stop - start), "left out")
-    out = climate.isel(time=slice(start, stop))
-    report.totals["hydrological years"] = int(np.unique(hydro_year(out["time"]).values).size)
-    report.totals["steps"] = stop - start
-    report.notes.append(f"calendar {calendar_of(index)}, {index[start]} to {index[stop - 1]}")
+    out = days_of(climate, years)
+    left = out.indexes["time"]
+    report.add("steps outside of whole hydrological years", len(index) - len(left), "left out")
+    report.totals |= {"hydrological years": years.size, "steps": len(left)}
+    report.notes.append(f"calendar {calendar_of(index)}, {left[0]} to {left[-1]}")
     return out
 
 
 def _labels(stated: Mapping[str, str], given: Mapping[str, Any] | None) -> dict[str, str]:
     unknown = sorted(set(given or {}) - set(_LABELS))
     if unknown:
-        raise InputError(f"labels: {unknown[0]!r} is no label; allowed: {', '.join(_LABELS)}")
+        raise InputError(f"labels (--label): {unknown[0]!r} is no label; allowed: {', '.join(_LABELS)}")
     return {label: str((given or {}).get(label, stated.get(label, ""))) for label in _LABELS}
 
 
@@ -180,70 +200,53 @@ def _named(climate: xr.Dataset, member: str, labels: Mapping[str, str]) -> xr.Da
     return out.assign_coords({key: ("member", np.array([text], dtype=object)) for key, text in labels.items()})
 
 
-def _yearly_pieces(found: Assembled, climate: xr.Dataset, wanted: Wanted) -> tuple[tuple[str, str], ...]:
-    """Every hydrological year with the fingerprint of the files that have steps of it, and of what was asked for."""
-    known = {source.where: source.fingerprint() for source, _ in found.files}
-    spans = [(*map(int, hydro_year(xr.DataArray(ends, dims="time")).values), known[s.where]) for s, ends in found.files]
-    same = _asked(climate, found, wanted)
-    years = np.unique(hydro_year(climate["time"]).values).tolist()
-    of_year = {y: sorted({mark for first, last, mark in spans if first <= y <= last}) for y in years}
-    return tuple((str(year), joint_fingerprint([same, *marks])) for year, marks in of_year.items())
-
-
 def _asked(climate: xr.Dataset, found: Assembled, wanted: Wanted) -> str:
-    """What the values depend on besides the files: points and their elevation, variables, reading of sums."""
+    """What all values depend on besides the files: points and their elevation, variables, reading of sums."""
     points = [climate[name].values.astype("float64").tobytes().hex() for name in ("lon", "lat", "elevation")]
     return joint_fingerprint([*points, repr(sorted(found.variables.items())), str(wanted.accumulated)])
+
+
+def _read_one(sources: Sources, wanted: Wanted, where: str | None, report: ConversionReport | None) -> _Run:
+    """One run: whole hydrological years at the cells that are kept."""
+    found = assemble(sources, wanted)
+    report = report or ConversionReport(f"gridded climate: {found.where}")
+    kept = _kept(found, report)
+    climate = _whole_years(_flattened(found.climate, kept), where or found.where, report)
+    years = np.unique(hydro_year(climate["time"]).values).tolist()
+    pieces = yearly_fingerprints(found.parts, kept, years, _asked(climate, found, wanted))
+    return _Run(climate, pieces, found.labels, found.where, report)
 
 
 def _read_members(
     sources: Mapping[str, Sources], wanted: Wanted, labels: Mapping[str, Mapping[str, str]]
 ) -> ClimateArchive:
-    """Members side by side, over the years from the latest of their beginnings to the latest of their ends."""
     if not sources:
         raise InputError("sources: no member is given; allowed: a mapping from the name of each member to its files")
     strange = sorted(set(labels) - set(sources))
     if strange:
-        raise InputError(f"labels: {strange[0]!r} is no member; allowed: {', '.join(sources)}")
-    report = ConversionReport(f"gridded climate of {len(sources)} members")
-    members, pieces = {}, []
+        raise InputError(f"labels (--label): {strange[0]!r} is no member; allowed: {', '.join(sources)}")
+    report, runs = ConversionReport(f"gridded climate of {len(sources)} members"), {}
     for name, files in sources.items():
-        found = assemble(files, wanted)
-        own = ConversionReport(str(name))
-        climate = _whole_years(_flattened(found, own), f"member {name}", own)
-        members[str(name)] = _named(climate, str(name), _labels(found.labels, labels.get(name)))
-        marks = [mark for _, mark in _yearly_pieces(found, climate, wanted)]
-        pieces.append((str(name), joint_fingerprint(marks)))
-        report.tables[str(name)] = [own.totals | {fault.name: fault.count for fault in own.faults}]
-        report.notes += [f"{name}: {note}" for note in own.notes]
-    climate = _side_by_side(members, report)
-    return ClimateArchive(as_climate(climate, "members"), "member", tuple(pieces), report)
-
-
-def _side_by_side(members: Mapping[str, xr.Dataset], report: ConversionReport) -> xr.Dataset:
-    first_name, first = next(iter(members.items()))
-    for name, one in members.items():
-        _check_alike(first, one, first_name, name)
-    indexes = {name: one.indexes["time"] for name, one in members.items()}
-    start = max(index[0] for index in indexes.values())
-    longest = max(indexes.values(), key=lambda index: index[-1])
-    time = longest[longest >= start]
-    late = [name for name, index in indexes.items() if index[0] < start]
-    short = [f"{name} (ends {index[-1]})" for name, index in indexes.items() if index[-1] < time[-1]]
-    report.add("members that begin before others", len(late), f"cut to {start}", late)
-    report.add("members that end before others", len(short), "missing from there on", short)
-    aligned = [one.reindex(time=time) if len(one.indexes["time"]) != len(time) else one for one in members.values()]
-    return xr.concat(aligned, "member", coords="minimal", compat="override", join="exact")
+        run = runs[str(name)] = _read_one(files, wanted, f"member {name}", ConversionReport(str(name)))
+        report.tables[str(name)] = [run.report.totals | {fault.name: fault.count for fault in run.report.faults}]
+        report.notes += [f"{name}: {note}" for note in run.report.notes]
+    climates = {name: run.climate for name, run in runs.items()}
+    members.refuse_calendars(climates)
+    first_name, first = next(iter(climates.items()))
+    for name, climate in climates.items():
+        _check_alike(first, climate, first_name, name)
+    known = {name: _labels(run.labels, labels.get(name)) for name, run in runs.items()}
+    climate = members.side_by_side(climates, report)
+    texts = {word: np.array([known[name][word] for name in climates], dtype=object) for word in _LABELS}
+    climate = climate.assign_coords({word: ("member", text) for word, text in texts.items()})
+    span = members.span_of(members.years_of(climates))
+    marks = {name: [mark for _, mark in run.pieces] for name, run in runs.items()}
+    pieces = tuple((name, joint_fingerprint([*marks[name], repr(known[name]), span])) for name in runs)
+    return ClimateArchive(as_climate(climate, "members"), "member", pieces, report)
 
 
 def _check_alike(first: xr.Dataset, other: xr.Dataset, first_name: str, name: str) -> None:
-    """Members share points, variables, calendar and time step."""
-    calendars = [calendar_of(one.indexes["time"]) for one in (first, other)]
-    if calendars[0] != calendars[1]:
-        raise InputError(
-            f"member {name}: its calendar is {calendars[1]}, that of {first_name} {calendars[0]}; "
-            "allowed: one calendar (make one store of each calendar)"
-        )
+    """Members share points, variables and time step."""
     if set(first.data_vars) != set(other.data_vars):
         given = [", ".join(sorted(map(str, one.data_vars))) for one in (other, first)]
         raise InputError(f"member {name}: its variables are {given[0]}, those of {first_name} {given[1]}")

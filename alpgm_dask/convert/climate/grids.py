@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from alpgm_dask.forcing.matching import on_sphere
 from alpgm_dask.schema import InputError
 
 _LON = ("lon", "longitude", "nav_lon", "XLONG")
@@ -209,9 +210,3 @@ def _between_points(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     places = on_sphere(grid.lon, grid.lat)
     degrees = np.degrees(2 * np.arcsin(np.clip(cKDTree(places).query(places, k=2)[0][:, 1] / 2, 0, 1)))
     return degrees / np.maximum(np.cos(np.radians(grid.lat)), 1e-6), degrees
-
-
-def on_sphere(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
-    """(n, 3) unit vectors; chords between them grow with the distance, whatever the longitude."""
-    lam, phi = np.radians(np.ravel(lon)), np.radians(np.ravel(lat))
-    return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)

@@ -14,10 +14,15 @@ import xarray as xr
 from alpgm_dask import forcing
 from alpgm_dask.convert.climate import station_days
 from alpgm_dask.convert.climate.archive import ClimateArchive, file_fingerprint, joint_fingerprint
-from alpgm_dask.convert.climate.station_files import FolderOrFiles, calendar_of, files_of
-from alpgm_dask.convert.climate.station_points import Positions, open_source, refuse_other_points
+from alpgm_dask.convert.climate.station_files import FolderOrFiles, files_of
+from alpgm_dask.convert.climate.station_points import (
+    Positions,
+    open_source,
+    points_fingerprint,
+    refuse_other_points,
+)
 from alpgm_dask.convert.report import ConversionReport
-from alpgm_dask.forcing.calendar import hydro_year, whole_years
+from alpgm_dask.forcing.calendar import calendar_of, hydro_year, whole_years
 from alpgm_dask.schema import InputError
 
 #: Files that a folder is searched for, at any depth.
@@ -133,13 +138,13 @@ def _pieces(
     series: station_days.Series, label: np.ndarray, years: np.ndarray, ending: bool
 ) -> tuple[tuple[str, str], ...]:
     first, per_day = station_days.whole_days(series, ending)[0] + int(ending), series.steps_per_day
-    rates = f"rates {'before' if ending else 'after'} their stamps"
+    asked = [f"rates {'before' if ending else 'after'} their stamps", points_fingerprint(series.sources[0].points)]
     known = {source.path: file_fingerprint(source.path) for source in series.sources}
     out = []
     for year in years:
         a, b = np.searchsorted(label, [year, year + 1])
         files = station_days.files_within(series, first + int(a) * per_day, first + int(b) * per_day)
-        out.append((str(year), joint_fingerprint([*(known[str(path)] for path in files), rates])))
+        out.append((str(year), joint_fingerprint([*(known[str(path)] for path in files), *asked])))
     return tuple(out)
 
 

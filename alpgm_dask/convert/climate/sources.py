@@ -1,4 +1,4 @@
-"""The files of a gridded archive: found, opened without reading, and known by a fingerprint."""
+"""The files of a gridded archive: found and opened without reading."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import xarray as xr
 
-from alpgm_dask.convert.climate.archive import file_fingerprint
 from alpgm_dask.schema import InputError
 
 _NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
@@ -28,14 +27,6 @@ class Source:
     where: str
     ds: xr.Dataset
     path: str = ""
-
-    def fingerprint(self) -> str:
-        """Of the file, or of the dataset's graph and coordinates."""
-        if self.path:
-            return file_fingerprint(self.path)
-        from dask.base import tokenize
-
-        return str(tokenize(self.ds))
 
 
 def open_sources(sources: Sources) -> list[Source]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from alpgm_dask.forcing.calendar import calendar_of
 from alpgm_dask.schema import InputError
 
 Dates: TypeAlias = pd.DatetimeIndex | xr.CFTimeIndex
@@ -103,15 +104,6 @@ def in_order(parts: Sequence[Stamps], name: str) -> list[int]:
     return sorted(range(len(parts)), key=lambda i: (parts[i].index[0], len(parts[i].index)))
 
 
-def calendar_of(index: Dates) -> str:
-    """CF name of the calendar.
-
-    >>> calendar_of(pd.date_range("2000-01-01", periods=2))
-    'standard'
-    """
-    return str(index.calendar) if isinstance(index, xr.CFTimeIndex) else "standard"
-
-
 def step_hours(parts: Sequence[Stamps], name: str) -> float:
     """Hours of the steps of a variable: parts of a day, 24, or 720 for months.
 
@@ -184,24 +176,3 @@ def check_steps(parts: Sequence[Stamps], begins: Sequence[Dates], hours: float, 
         f"{files}: variable '{name}': {date} {what} ({wrong.size} such places); "
         f"allowed: consecutive {kind}, each in one file only"
     )
-
-
-def whole_years(index: Dates) -> tuple[int, int]:
-    """First position of the whole hydrological years among consecutive days or months, and the one after the last.
-
-    Empty, (0, 0), if no hydrological year is whole.
-
-    >>> whole_years(pd.date_range("2000-08-01", "2001-11-01", freq="MS"))
-    (2, 14)
-    """
-    octobers = np.flatnonzero((np.asarray(index.month) == 10) & (np.asarray(index.day) == 1))
-    last_month = np.asarray(index.month)[-1:] if len(index) else np.array([])
-    ends = octobers[1:] if octobers.size else octobers
-    if last_month.size and last_month[0] == 9 and _next_is_october(index):
-        ends = np.append(ends, len(index))
-    return (int(octobers[0]), int(ends[-1])) if octobers.size and ends.size else (0, 0)
-
-
-def _next_is_october(index: Dates) -> bool:
-    monthly = len(index) > 1 and _hours(index[-1:] - index[-2:-1])[0] > 25 * _HOURS_OF_DAY
-    return bool(monthly or (index[-1:] + pd.Timedelta(days=1))[0].month == 10)

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from alpgm_dask.convert.climate.station_files import TARGETS, Index, StationFile, calendar_of, conversion, steps_of
+from alpgm_dask.convert.climate.station_files import TARGETS, Index, StationFile, conversion, steps_of
+from alpgm_dask.forcing.calendar import calendar_of
 from alpgm_dask.schema import InputError
 
 #: Bytes that the values of one task take as float64; decoding takes two or three times as much for a moment.

@@ -172,12 +172,6 @@ def _dates(time: xr.DataArray, path: Path) -> Index:
     return index
 
 
-def calendar_of(index: Index) -> str:
-    """Name of the CF calendar; all that agree with the Gregorian one since 1582 are "standard"."""
-    name = index.calendar if isinstance(index, xr.CFTimeIndex) else "standard"
-    return "standard" if name in ("gregorian", "proleptic_gregorian") else name
-
-
 def steps_of(index: Index) -> np.ndarray:
     """(step - 1,) time from each date to the next, any calendar."""
     return np.asarray(index[1:] - index[:-1], dtype="timedelta64[ns]")

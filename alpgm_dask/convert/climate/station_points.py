@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from alpgm_dask.convert.climate.archive import joint_fingerprint
 from alpgm_dask.convert.climate.station_files import StationFile, describe, open_metadata, point_dim_of, variable_named
 from alpgm_dask.schema import InputError
 
@@ -170,10 +172,52 @@ def _positions(
         if int(number[point]) not in centres:
             raise InputError(
                 f"{path}: variables 'LON', 'LAT' are missing or 0 at point {point} (massif {number[point]}); allowed: "
-                "a position of the point, of its massif in the attribute massifsList, or in massif_positions"
+                "a position of the point, of its massif in the attribute massifsList, or in "
+                "massif_positions (--massif-positions)"
             )
         lon[point], lat[point] = centres[int(number[point])]
     return lon, lat
+
+
+def points_fingerprint(points: xr.Dataset) -> str:
+    """Hash of what the points stand for: what files do not say, options do (names and positions of massifs)."""
+    told = {name: array.values.tolist() for name, array in sorted(points.data_vars.items())}
+    return joint_fingerprint(map(repr, told.items()))
+
+
+def read_positions(path: str | Path) -> dict[int, tuple[float, float]]:
+    """SAFRAN number -> longitude, latitude (degree) from a CSV file with the columns number, lon, lat.
+
+    Raises
+    ------
+    InputError
+        naming the file and the line: a column that is missing, a number that is none or there twice, a longitude not in
+        -180..360, a latitude not in -90..90.
+    """
+    try:
+        table = list(csv.DictReader(Path(path).read_text(encoding="utf-8-sig").splitlines(), skipinitialspace=True))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); allowed: a CSV file with columns number, lon, lat"
+        ) from error
+    out: dict[int, tuple[float, float]] = {}
+    for line, row in enumerate(table, start=2):
+        try:
+            number, lon, lat = int(row["number"]), float(row["lon"]), float(row["lat"])
+        except (KeyError, TypeError, ValueError) as error:
+            given = ", ".join(f"{key}: {value}" for key, value in row.items())
+            raise InputError(
+                f"{path}: line {line} is {{{given}}}; allowed: number, lon, lat in columns so named"
+            ) from error
+        if number in out or not (-180 <= lon <= 360 and -90 <= lat <= 90):
+            raise InputError(
+                f"{path}: line {line}: massif {number} at lon {lon}, lat {lat}; allowed: every massif once, longitudes "
+                "of -180 to 360, latitudes of -90 to 90 degrees"
+            )
+        out[number] = (lon, lat)
+    if not out:
+        raise InputError(f"{path}: has no line of a massif; allowed: one or more, below the columns number, lon, lat")
+    return out
 
 
 def refuse_other_points(points: xr.Dataset, path: str, first: xr.Dataset, first_path: str) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask.convert.climate import stamps as dates
-from alpgm_dask.convert.climate.stamps import Dates
 from alpgm_dask.convert.climate.sums import Accumulated, Part, Take, grows_over_the_day, monthly_amount, sums_of_days
 from alpgm_dask.forcing import convert_units
 from alpgm_dask.schema import InputError
@@ -18,15 +17,14 @@ _DAY = 24.0
 
 
 @dataclass(frozen=True)
-class Series:
-    """A variable of the whole archive, lazy, by days or months; `files`: first and last step of each file."""
+class VariableSeries:
+    """A variable of the whole archive, lazy, by days or months."""
 
     values: xr.DataArray
     monthly: bool
-    files: tuple[tuple[str, Dates], ...]
 
 
-def series_of(role: str, parts: Sequence[Part], take: Take, accumulated: Accumulated | None) -> Series:
+def series_of(role: str, parts: Sequence[Part], take: Take, accumulated: Accumulated | None) -> VariableSeries:
     """Daily or monthly values of tas (K), or of pr, snowfall or rainfall (kg m-2 per step), of all files.
 
     Parameters
@@ -52,7 +50,10 @@ def series_of(role: str, parts: Sequence[Part], take: Take, accumulated: Accumul
     if role != "tas" and hours < _DAY and grows_over_the_day(parts, take, accumulated):
         parts, hours = [last for part in parts for last in sums_of_days(part)], _DAY
         if not parts:
-            raise InputError(f"variable '{name}' has no value at 00 UTC; allowed with accumulated='day': every day's")
+            raise InputError(
+                f"variable '{name}' has no value at 00 UTC; allowed with accumulated='day' (--accumulated day): every "
+                "day's"
+            )
     begins = [dates.beginnings(part.stamps, hours, at_end=role != "tas") for part in parts]
     index = dates.check_steps([part.stamps for part in parts], begins, hours, name)
     fields = []
@@ -63,8 +64,7 @@ def series_of(role: str, parts: Sequence[Part], take: Take, accumulated: Accumul
     values = values.assign_coords(time=("time", index))
     if hours < _DAY:
         values = _daily(values, round(_DAY / hours), mean=role == "tas")
-    files = tuple((part.stamps.where, begin[[0, -1]]) for part, begin in zip(parts, begins, strict=True))
-    return Series(values.rename(role), hours > _DAY, files)
+    return VariableSeries(values.rename(role), hours > _DAY)
 
 
 def _converted(

@@ -53,7 +53,8 @@ def monthly_amount(field: xr.DataArray, where: str, accumulated: Accumulated | N
     if units in _DEPTH and "sum" not in str(field.attrs.get("cell_methods", "")):
         raise InputError(
             f"{where}: variable '{field.name}' is in {units!r} by months, and does not say of what; allowed: "
-            "accumulated='day' for means of daily sums (ERA5, ERA5-Land), accumulated='step' for sums of months"
+            "accumulated='day' (--accumulated day) for means of daily sums (ERA5, ERA5-Land), accumulated='step' "
+            "(--accumulated step) for sums of months"
         )
     return field
 
@@ -72,17 +73,28 @@ def grows_over_the_day(parts: Sequence[Part], take: Take, accumulated: Accumulat
             return False
         stated = part.stamps.bounds is not None or "sum" in str(part.field.attrs.get("cell_methods", ""))
         if accumulated is None and not stated:
+            seen = _first_days(part, take).kind
+            looks = f"; its first days look like accumulated='{seen}' (--accumulated {seen})" if seen else ""
             raise InputError(
                 f"{where}: variable '{part.field.name}' is an amount by hours, and neither time bounds nor "
-                "cell_methods say over what; allowed: accumulated='step' for sums over the step that ends at the "
-                "stamp (ERA5), accumulated='day' for sums since 00 UTC (ERA5-Land)"
+                "cell_methods say over what; allowed: accumulated='step' (--accumulated step) for sums over the step "
+                "that ends at the stamp (ERA5), accumulated='day' (--accumulated day) for sums since 00 UTC "
+                f"(ERA5-Land){looks}"
             )
     if accumulated is not None:
         _check_growth(parts[0], take, accumulated)
     return accumulated == "day"
 
 
-def _check_growth(part: Part, take: Take, accumulated: Accumulated) -> None:
+@dataclass(frozen=True)
+class _Seen:
+    """What the first days look like: sums since 00 UTC ("day"), of single steps ("step"), or neither; and where."""
+
+    kind: Accumulated | None
+    at: object = None
+
+
+def _first_days(part: Part, take: Take) -> _Seen:
     """Sums since 00 UTC never fall within a day; sums of single hours hardly ever grow from 01 to 24 UTC, everywhere.
 
     Looks at the first days of what is in a file; not at graphs, which would be computed.
@@ -90,7 +102,7 @@ def _check_growth(part: Part, take: Take, accumulated: Accumulated) -> None:
     index = part.stamps.index
     count = int(np.asarray(index < index[0] + pd.Timedelta(days=_SAMPLED_DAYS)).sum())
     if part.field.chunks or count < 2:
-        return
+        return _Seen(None)
     taken = take(part.field.isel(time=slice(0, count)), part.stamps.where)
     values = np.nan_to_num(taken.compute(scheduler="synchronous").values).reshape(count, -1)
     day = (index[:count] - pd.Timedelta(minutes=1)).floor("D")
@@ -98,12 +110,23 @@ def _check_growth(part: Part, take: Take, accumulated: Accumulated) -> None:
     # packed values fall by a little where nothing falls
     steps, little = np.diff(values, axis=0)[same_day], 1e-3 * values.max()
     falls, rises = (steps < -little).any(axis=1), (steps > little).any(axis=1)
+    if falls.any():
+        return _Seen("step", index[1:count][same_day][int(np.flatnonzero(falls)[0])])
+    return _Seen("day" if rises.sum() > 0.5 * max(same_day.sum(), 12) else None, index[0])
+
+
+def _check_growth(part: Part, take: Take, accumulated: Accumulated) -> None:
+    seen = _first_days(part, take)
     told = f"{part.stamps.where}: variable '{part.field.name}', accumulated={accumulated!r}: its values "
-    if accumulated == "day" and falls.any():
-        at = index[1:count][same_day][int(np.flatnonzero(falls)[0])]
-        raise InputError(f"{told}fall at {at}, and sums since 00 UTC do not; allowed: accumulated='step'")
-    if accumulated == "step" and not falls.any() and rises.sum() > 0.5 * max(same_day.sum(), 12):
-        raise InputError(f"{told}grow all day from {index[0]} on, as sums since 00 UTC do; allowed: accumulated='day'")
+    if accumulated == "day" and seen.kind == "step":
+        raise InputError(
+            f"{told}fall at {seen.at}, and sums since 00 UTC do not; allowed: accumulated='step' (--accumulated step)"
+        )
+    if accumulated == "step" and seen.kind == "day":
+        raise InputError(
+            f"{told}grow all day from {seen.at} on, as sums since 00 UTC do; allowed: accumulated='day' "
+            "(--accumulated day)"
+        )
 
 
 def sums_of_days(part: Part) -> list[Part]:
