@@ -25,6 +25,30 @@ def two(tmp_path):
     return tmp_path, first, second
 
 
+def test_scenarios_go_on_from_the_historical_run(tmp_path):
+    """As ADAMONT has it: until the end of 2005, and one RCP or another from then on; the year between is whole."""
+    past = (CNRM[0], CNRM[1], "HISTORICAL")
+    save_member(tmp_path, past, seed=1, start="2003-08-01", stop="2005-12-31")
+    later = {}
+    for k, scenario in enumerate(("RCP45", "RCP85")):
+        later[scenario] = save_member(
+            tmp_path, (*CNRM[:2], scenario), seed=2 + k, start="2006-01-01", stop="2007-12-31"
+        )
+    save_member(tmp_path, (*MOHC[:2], "HISTORICAL"), seed=5, start="2003-08-01", stop="2005-12-31")
+    archive = adamont.read(tmp_path)
+    climate = archive.climate
+    assert climate["scenario"].values.tolist() == ["rcp45", "rcp85", "historical"]
+    assert [str(climate["time"].values[i])[:10] for i in (0, -1)] == ["2003-10-01", "2007-09-30"]
+    both, alone = climate.isel(member=[0, 1]).load(), climate.isel(member=2).load()
+    assert both["tas"].notnull().all()
+    before = both["time"].dt.year < 2006
+    np.testing.assert_array_equal(*(both["tas"].isel(member=k).where(before, drop=True).values for k in (0, 1)))
+    january = both["tas"].sel(time="2006-01-01").values
+    np.testing.assert_allclose(january, [ds[0]["Tair"].values[0] for ds in later.values()], rtol=1e-7)
+    assert alone["tas"].notnull().all("point").values.sum() == 366 + 365  # it has no scenario to begin
+    assert len({fingerprint for _, fingerprint in archive.pieces}) == 3
+
+
 # -- pairs --------------------------------------------------------------------------------------------------
 
 
@@ -50,7 +74,7 @@ def test_members_of_different_length(two):
         np.testing.assert_allclose(part["rainfall"], sums["RAIN"].isel(rows), rtol=1e-7)
     last = climate.isel(time=slice(730, None)).isnull().all(("time", "point"))
     assert [last[name].values.tolist() for name in ("tas", "snowfall", "rainfall")] == [[True, False]] * 3
-    assert archive.report.count("members without some of the years") == 1
+    assert archive.report.count("members that have some of the years only") == 1
     assert archive.report.count("members with an incomplete last hydrological year") == 2
     assert archive.report.count("members with an incomplete first hydrological year") == 2
 

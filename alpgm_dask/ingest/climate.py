@@ -114,7 +114,7 @@ def _finish(archive: ClimateArchive, url: str, name: str, found: list[xr.Dataset
     archive.report.totals.update(means)
     if (fallen := means["mean precipitation (mm per year)"]) < DRY:
         archive.report.notes.append(
-            f"precipitation is {fallen:.1f} mm per year in the mean, less than in most deserts: are its units what they say?"
+            f"precipitation is {fallen:.1f} mm per year in the mean, less than in most deserts: are its units right?"
         )
     attrs = store.provenance(f"climate {name}: {archive.report.title}") | {
         "pieces": json.dumps(archive.pieces),

@@ -40,14 +40,21 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
 _PER_DAY = re.compile(r"(/|per )\s*d(ay)?s?\b|\bd(ay)?s?\s*(\^|\*\*)?-1", re.IGNORECASE)
 
 
+#: What scenarios go on from.
+HISTORICAL = "historical"
+
+#: Files of a member by their kind: mean and sum, each one file, or one of the historical run and one of the scenario.
+_Files = dict[str, list[Path]]
+
+
 @dataclass(frozen=True)
 class _Pair:
-    """The two files of a member, and what they have in common."""
+    """The files of a member, two or four, and what they have in common."""
 
     member: Member
     climate: xr.Dataset
     first: StationFile
-    fingerprints: tuple[str, str]
+    fingerprints: tuple[str, ...]
     cut: tuple[int, int]
 
 
@@ -65,7 +72,8 @@ def read(
     ----------
     folder_or_files
         folder, searched at any depth for ``*.nc``, or files: for every member one of daily means (Tair) and one of
-        daily sums (SNOW, RAIN), paired by the member that their names tell, see :func:`adamont_names.identify`. Both
+        daily sums (SNOW, RAIN), paired by the member that their names tell, see :func:`adamont_names.identify`. The
+        historical run of a GCM and RCM is the beginning of each of its scenarios, and no member beside them. All
         with TIME, ZS (m), MASSIF_NUMBER, LAT, LON, the same points in all files.
     pattern
         regular expression with groups gcm, rcm, scenario, kind for names that tell it in another way.
@@ -94,7 +102,7 @@ def read(
         raise InputError(f"hours_of_rates (--hours-of-rates) is {hours_of_rates}; allowed: above 0, 24 at most")
     pairs = [
         _pair(member, files, massif_names, massif_positions, hours_of_rates)
-        for member, files in sorted(_paired(files_of(folder_or_files, PATTERN), pattern).items())
+        for member, files in sorted(_continued(_paired(files_of(folder_or_files, PATTERN), pattern)).items())
     ]
     _refuse_other_points(pairs)
     climates = {pair.member.label: pair.climate for pair in pairs}
@@ -129,23 +137,43 @@ def _paired(paths: Sequence[Path], pattern: str | None) -> dict[Member, dict[str
     return found
 
 
+def _continued(found: Mapping[Member, Mapping[str, Path]]) -> dict[Member, _Files]:
+    """Every scenario with the historical run that it goes on from; one without scenarios is a member itself."""
+    models = {(member.gcm, member.rcm) for member in found if member.scenario != HISTORICAL}
+    out = {}
+    for member, files in found.items():
+        past = found.get(Member(member.gcm, member.rcm, HISTORICAL), {})
+        if member.scenario == HISTORICAL:
+            if (member.gcm, member.rcm) not in models:
+                out[member] = {kind: [path] for kind, path in files.items()}
+        else:
+            out[member] = {kind: [*([past[kind]] if past else []), path] for kind, path in files.items()}
+    return out
+
+
 def _pair(
     member: Member,
-    files: Mapping[str, Path],
+    files: _Files,
     names: Mapping[int, str] | None,
     places: Positions | None,
     hours: float,
 ) -> _Pair:
-    sources = {kind: open_source(files[kind], WORDS[kind], names, places) for kind in WORDS}
-    first, second = sources["mean"], sources["sum"]
-    refuse_other_points(second.points, second.path, first.points, first.path)
-    series = {kind: _days_of(source) for kind, source in sources.items()}
+    sources = {kind: [open_source(path, WORDS[kind], names, places) for path in files[kind]] for kind in WORDS}
+    first, second = sources["mean"][0], sources["sum"][0]
+    for other in (*sources["mean"][1:], *sources["sum"]):
+        refuse_other_points(other.points, other.path, first.points, first.path)
+    series = {kind: _days_of(parts) for kind, parts in sources.items()}
     if calendar_of(first.time) != calendar_of(second.time):
         raise InputError(f"{second.path}: variable 'time' has another calendar than {first.path}; allowed: the same")
     arrays = {
         "tas": station_days.daily_array(series["mean"], "tas", station_days.whole_days(series["mean"]), how="mean")
     }
     for word in WORDS["sum"]:
+        units = {source.units[word] for source in sources["sum"]}
+        if len(units) > 1:
+            raise InputError(
+                f"{second.path}: variable of {word} has units {sorted(units)} in the files of {member.label}"
+            )
         length = 1.0 if _PER_DAY.search(second.units[word]) else hours / 24.0
         arrays[word] = station_days.daily_array(
             series["sum"], word, station_days.whole_days(series["sum"]), how="sum", step_days=length
@@ -160,15 +188,15 @@ def _pair(
         )
     label = forcing.hydro_year(climate["time"]).values
     a, b = (int(i) for i in np.searchsorted(label, [years[0], years[-1] + 1]))
-    prints = (file_fingerprint(first.path), file_fingerprint(second.path))
+    prints = tuple(file_fingerprint(source.path) for parts in sources.values() for source in parts)
     return _Pair(member, climate.isel(time=slice(a, b)), first, prints, (a, len(label) - b))
 
 
-def _days_of(source: StationFile) -> station_days.Series:
-    """A file of days, whatever hour they are stamped with."""
-    series = station_days.in_order([source])
+def _days_of(sources: Sequence[StationFile]) -> station_days.Series:
+    """Files of days, whatever hour they are stamped with."""
+    series = station_days.in_order(sources)
     if series.steps_per_day != 1:
-        raise InputError(f"{source.path}: variable 'time' has {series.steps_per_day} steps per day; allowed: days")
+        raise InputError(f"{sources[0].path}: variable 'time' has {series.steps_per_day} steps per day; allowed: days")
     return series
 
 

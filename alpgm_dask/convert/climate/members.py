@@ -57,12 +57,12 @@ def side_by_side(members: Mapping[str, xr.Dataset], report: ConversionReport) ->
     years, time = years_of(members), _steps(members)
     padded = [_padded(climate, time) for climate in members.values()]
     lacking = [
-        f"{name}: {first} to {last}"
+        f"{name} has {first} to {last}"
         for name, climate in members.items()
         for first, last in [hydro_year(climate["time"][[0, -1]]).values]
         if last - first + 1 < years.size
     ]
-    report.add("members without some of the years", len(lacking), "missing there", lacking)
+    report.add("members that have some of the years only", len(lacking), "missing in the others", lacking)
     out = xr.concat(padded, "member", coords="minimal", compat="override", join="exact", combine_attrs="override")
     return out.assign_coords(member=("member", np.array(list(members), dtype=object)))
 
