@@ -184,6 +184,9 @@ def force_glaciers(one: Run) -> None:
         step = learning.handover(store.open_store(str(product)))
         if one.config.forcing.kind == "climate":
             step = learning.handover_at_points(directly(one.inputs, one.config), one.config)
+            if one.inputs.lapse_rate is not None:
+                low, high = (1e3 * rate for rate in (min(one.inputs.lapse_rate), max(one.inputs.lapse_rate)))
+                step += f"; lapse rates of the months from the data: {low:.1f} to {high:.1f} K km-1"
         where = "its own rows" if not distance.any() else f"climate from up to {distance.max():.1f} km away"
         return f"{one.config.forcing.kind} for {distance.size} glaciers, {where}{step}"
 

@@ -147,3 +147,16 @@ def test_entries_that_are_no_climate_are_not_replaced(tmp_path):
     for overwrite in (False, True):
         with pytest.raises(InputError, match=r"entry 'glaciers' is .*; allowed: another --name"):
             ingest.save_climate(archive(1991, 1992), tmp_path / "catalog.yaml", "glaciers", CLIENT[0], overwrite)
+
+
+def test_a_finished_store_of_ours_that_is_no_climate_is_not_replaced(tmp_path):
+    store.write(xr.Dataset({"a": ("x", [1.0])}), str(tmp_path / "climate.zarr"))
+    with pytest.raises(InputError, match=r"climate.zarr: a store of something else is there"):
+        save(archive(1991, 1992), tmp_path, CLIENT[0])
+
+
+def test_a_store_that_was_finished_and_never_listed_is_listed(tmp_path):
+    save(archive(1991, 1992), tmp_path, CLIENT[0])
+    (tmp_path / "catalog.yaml").unlink()
+    assert "unchanged" in save(archive(1991, 1992), tmp_path, CLIENT[0])[0]
+    assert stored(tmp_path).sizes["time"] == 731

@@ -145,7 +145,7 @@ def _explain(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from alpgm_dask.inputs import open_inputs
+    from alpgm_dask.inputs import last_year, open_inputs
 
     config = _config(arguments)
     inputs = open_inputs(config)
@@ -153,6 +153,9 @@ def _check(arguments: argparse.Namespace) -> None:
     print(f"{arguments.file}: ready, {inputs.glaciers.sizes['glacier']} glaciers, {years}")
     for name, url in inputs.urls.items():
         print(f"  {name:<20} {url}")
+    if inputs.projection is not None:
+        end = last_year(inputs.history)
+        print(f"  history to {end}, projection from {end + 1}")
 
 
 def _show(arguments: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ def add(verbs: Any) -> None:
     for add_kind in (_add_alpgm, _add_rasters, _add_predictors, *convert_climate.KINDS):
         parser, work = add_kind(kinds)
         parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
+        parser.add_argument("--memory", default="4GB", help="of each process (default: %(default)s)")
         parser.add_argument("--overwrite", action="store_true", help="replace what is there")
         parser.set_defaults(call=_on_a_cluster, work=work)
 
@@ -25,7 +26,7 @@ def add(verbs: Any) -> None:
 def _on_a_cluster(arguments: argparse.Namespace) -> None:
     from alpgm_dask.cluster import connect
 
-    with connect(workers=arguments.workers, memory="4GB") as client:
+    with connect(workers=arguments.workers, memory=arguments.memory) as client:
         path = arguments.work(arguments, client)
     print(f"catalog: {path}")
 

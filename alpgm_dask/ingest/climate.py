@@ -16,7 +16,7 @@ from alpgm_dask.catalog import Entry
 from alpgm_dask.convert.climate import ClimateArchive
 from alpgm_dask.forcing import time_step
 from alpgm_dask.ingest.blocks import blocks_of, chunks_of, means_of, ranges_of, template_of, write_blocks
-from alpgm_dask.ingest.listing import check_name, list_entries, pieces_of
+from alpgm_dask.ingest.listing import check_name, is_listed, list_entries, pieces_of
 from alpgm_dask.schema import InputError
 
 Say = Callable[[str], None]
@@ -63,10 +63,12 @@ def save_climate(
     check_name(catalog, name)
     url = str(catalog.parent / f"{name}.zarr")
     with store.lock(url):
-        if _saved(archive, url, name, client, overwrite, say):
+        new = _saved(archive, url, name, client, overwrite, say)
+        if new:
+            (catalog.parent / f"{name}_report.json").write_text(archive.report.to_json())
+        if new or not is_listed(catalog, name):
             kind = f"{archive.report.title} ({time_step(archive.climate)})"
             list_entries(catalog, {name: Entry("zarr", f"{{CATALOG_DIR}}/{name}.zarr", kind)})
-            (catalog.parent / f"{name}_report.json").write_text(archive.report.to_json())
     return catalog
 
 
@@ -147,8 +149,10 @@ def _has_more(archive: ClimateArchive, known: list[tuple[str, str]], url: str) -
 
 def _refuse_other(url: str, known: list[tuple[str, str]] | None, archive: ClimateArchive, overwrite: bool) -> None:
     """Refuse to write over a finished store that was made of something else."""
-    if overwrite or known is None or not store.is_complete(url):
+    if overwrite or not store.is_complete(url):
         return  # nothing is lost: what is no store of ours is not written over anyway
+    if known is None:
+        raise InputError(f"{url}: a store of something else is there; allowed: another --name, or --overwrite")
     given = dict(archive.pieces)
     changed = [label for label, fingerprint in known if given.get(label) != fingerprint]
     what = f"{changed[0]!r} is not in the files given (give all of them again) or has changed"

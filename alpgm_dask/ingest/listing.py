@@ -27,6 +27,11 @@ def check_name(catalog: Path, name: str) -> None:
             raise InputError(f"{catalog}: entry {name!r} is {listed.describe(name) or url!r}; allowed: another --name")
 
 
+def is_listed(catalog: Path, name: str) -> bool:
+    """Whether a catalog, if it is there, has an entry."""
+    return Path(catalog).exists() and name in open_catalog(catalog).names
+
+
 def list_entries(catalog: Path, entries: dict[str, Entry]) -> None:
     """Add entries to a catalog, one process after the other."""
     with store.lock(catalog, wait=30.0):

@@ -104,6 +104,7 @@ def _made(
     # one chunk of years for each block of glaciers, however the climate's chunks cut them
     out = out.chunk({"glacier": _BLOCK, "hydro_year": -1})
     attrs = {"made_from": json.dumps(pieces), "settings": settings}
+    attrs |= {"downscaling": json.dumps(asdict(how)), "interpolation": interpolation}
     if known:
         dim = "hydro_year" if grows == "time" else "member"
         store.append(out, url, dim, attrs)

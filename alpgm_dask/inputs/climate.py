@@ -98,6 +98,12 @@ def _check_projection_used(config: Config, of_history: np.ndarray) -> None:
         )
 
 
+def last_year(history: xr.Dataset) -> int:
+    """The last hydrological year of a history, of predictors or of climate at points."""
+    years = history["hydro_year"].values if "hydro_year" in history.dims else complete_years(history["time"], "history")
+    return int(years[-1])
+
+
 def choose_points(config: Config, glaciers: xr.Dataset, climate: xr.Dataset, where: str = "climate") -> xr.Dataset:
     """Which points glaciers take their climate from, as the run file has it."""
     choose = nearest_points if config.forcing.interpolation == "nearest" else bilinear_points
