@@ -302,15 +302,34 @@ def test_rasters_and_netcdf(tmp_path):
     assert [entry.status for entry in check_catalog(tmp_path / "c.yaml")] == ["ok", "ok"]
 
 
-def test_storage_options_reach_the_file_system(tmp_path):
-    """A file system in memory stands for a bucket."""
-    import fsspec
+def test_storage_options_reach_the_file_system(tmp_path, monkeypatch):
+    """A file system in memory stands for a bucket, and remembers how it was asked for."""
+    import sys
 
-    xr.Dataset({"a": ("x", [1.0, 2.0])}).to_zarr("memory://bucket/a.zarr", zarr_format=3)
-    written = Entry("zarr", "memory://bucket/a.zarr", storage_options={"anon": True})
-    write_catalog(tmp_path / "c.yaml", {"a": written})
+    import fsspec
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    asked = []
+
+    class Bucket(MemoryFileSystem):
+        protocol = "gs"
+
+        def __init__(self, *args, **options):
+            asked.append(options)
+            super().__init__(*args, **options)
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return MemoryFileSystem._strip_protocol(path.replace("gs://", "memory://", 1))
+
+    monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, "gs", Bucket)
+    options = {"token": "anon"}
+    xr.Dataset({"a": ("x", [1.0, 2.0])}).to_zarr("gs://bucket/a.zarr", zarr_format=3, storage_options=options)
+    asked.clear()
+    Bucket.clear_instance_cache()
+    write_catalog(tmp_path / "c.yaml", {"a": Entry("zarr", "gs://bucket/a.zarr", storage_options=options)})
     assert open_catalog(tmp_path / "c.yaml").read("a")["a"].values.tolist() == [1.0, 2.0]
-    assert open_catalog(tmp_path / "c.yaml")._reader("a")[1].storage_options == {"anon": True}
+    assert asked and all(given.get("token") == "anon" for given in asked)
     fsspec.filesystem("memory").rm("/bucket", recursive=True)
 
 
