@@ -8,15 +8,12 @@ from typing import Any
 
 import xarray as xr
 
-from alpgm_dask import pipeline, plots, store
-from alpgm_dask.cluster import connect
+from alpgm_dask import pipeline, plots
 from alpgm_dask.config import Config
-from alpgm_dask.inputs import open_inputs
-from alpgm_dask.schema import InputError, texts
+from alpgm_dask.schema import texts
 from alpgm_dask.smb import explain as science
 from alpgm_dask.smb.base import balanced_weights
 from alpgm_dask.smb.model_store import make_model
-from alpgm_dask.stages import Stages
 
 Say = Callable[[str], None]
 
@@ -48,22 +45,15 @@ def explain(config: Config, *, scheme: str = "logo", say: Say = print) -> Path:
     InputError
         where the run fits no model, or as :func:`alpgm_dask.smb.explain.permutation_importance`.
     """
-    if config.smb.model in ("prescribed", "stored"):
-        raise InputError(f'smb.model = "{config.smb.model}" is not fitted here; allowed: a model that is')
-    inputs = open_inputs(config)
-    stages = Stages(Path(config.output), (), say)
-    with connect(config.cluster.kind, workers=config.cluster.workers, memory=config.cluster.memory) as client:
-        say(f"Dask dashboard: {client.dashboard_link}")
-        run = pipeline.Run(config, inputs, stages, pipeline.keys_of(config, inputs, stages), client)
-        pipeline.train(run)
-        table = store.open_store(str(run.folder / "training.zarr")).load()
+    pipeline.refuse_unfitted(config)
+    with pipeline.training_session(config, say) as (client, table, of_run):
         say(f"importance: {scheme}, {FOLDS} folds; response: all rows ...")
         asked = config.smb
         model = make_model(asked.model, asked.recipe, asked.settings, asked.seed)
         importance, fitted = tasks(model, table, config, scheme)
         found, models = client.gather(client.compute([importance, fitted], retries=2))
     curves = science.response(models, table, others=others_of(table))
-    folder = run.folder / FOLDER
+    folder = of_run / FOLDER
     write(found, curves, folder)
     say(f"explanations: {folder}")
     return folder

@@ -11,7 +11,7 @@ import xarray as xr
 
 from alpgm_dask import features, forcing, smb
 from alpgm_dask.config import Config
-from alpgm_dask.inputs import Inputs
+from alpgm_dask.inputs import Inputs, last_year
 from alpgm_dask.inputs.climate import at_last_elevation, choose_points
 from alpgm_dask.schema import InputError, annotate, texts
 from alpgm_dask.smb.base import balanced_weights
@@ -31,7 +31,8 @@ def observed_predictors(inputs: Inputs, config: Config) -> xr.Dataset:
     if config.forcing.kind == "climate":
         points = choose_points(config, at_last_elevation(observed), history)
         days = forcing.days_of(history, observed["hydro_year"].values)
-        out = _predictors_at(points, days, observed["mean_elevation"], downscaling_of(inputs, config))
+        how = downscaling_of(inputs, config)
+        out = forcing.annual_predictors(days, points, observed["mean_elevation"], downscaling=how)
     else:
         matched = forcing.match_predictors(observed, history, config.forcing.max_distance * 1e3)
         out = history.isel(glacier=matched["row"].values)
@@ -41,13 +42,6 @@ def observed_predictors(inputs: Inputs, config: Config) -> xr.Dataset:
 def downscaling_of(inputs: Inputs, config: Config) -> forcing.Downscaling:
     """How climate of a point is brought to a glacier."""
     return config.downscaling.settings(inputs.lapse_rate)
-
-
-def _predictors_at(
-    points: xr.Dataset, climate: xr.Dataset, elevation: xr.DataArray, downscaling: forcing.Downscaling
-) -> xr.Dataset:
-    weight = points.get("weight")
-    return forcing.annual_predictors(climate, points["point"], elevation, weight=weight, downscaling=downscaling)
 
 
 def wanted_predictors(predictors: xr.Dataset, recipe: str) -> xr.Dataset:
@@ -123,11 +117,11 @@ def climate_at_glaciers(inputs: Inputs, config: Config) -> xr.Dataset:
 
 
 def _reference_at_points(inputs: Inputs, config: Config, glaciers: xr.Dataset) -> xr.Dataset:
-    """The climate points of glaciers and their climatology; attributes say how the one is brought to the other."""
+    """The climate points of glaciers, and the climatology that these have there."""
     period, how = config.forcing.reference_period, downscaling_of(inputs, config)
     points = choose_points(config, glaciers, inputs.history)
     days = forcing.days_of(inputs.history, range(period[0], period[1] + 1))
-    predictors = _predictors_at(points, days, glaciers["mean_elevation"], how)
+    predictors = forcing.annual_predictors(days, points, glaciers["mean_elevation"], downscaling=how)
     out = forcing.reference_climatology(wanted_predictors(predictors, inputs.recipe), period)
     out = out.drop_vars([name for name, c in out.coords.items() if c.dims == ("glacier",)])
     return out.assign({name: (array.dims, array.values) for name, array in points.data_vars.items()})
@@ -182,7 +176,7 @@ def handover_at_points(inputs: Inputs, config: Config) -> str:
     """How much warmer the projection's first ten years are than the history's last ten, at the points; in words."""
     if inputs.projection is None:
         return ""
-    end = int(forcing.hydro_year(inputs.history["time"][-1:]).values[0])
+    end = last_year(inputs.history)
     rate = float(np.mean(downscaling_of(inputs, config).lapse_rate))
     means = []
     for climate, years in ((inputs.history, range(end - 9, end + 1)), (inputs.projection, range(end + 1, end + 11))):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,24 @@ def run(
         evolve(one, resume=resume)
     draw(one)
     return one.folder
+
+
+def refuse_unfitted(config: Config) -> None:
+    """Refuse a run that fits no model (InputError): there is nothing in it to prove or to explain."""
+    if config.smb.model in ("prescribed", "stored"):
+        raise InputError(f'smb.model = "{config.smb.model}" is not fitted here; allowed: a model that is')
+
+
+@contextmanager
+def training_session(config: Config, say: Say) -> Iterator[tuple[Any, xr.Dataset, Path]]:
+    """A Dask client, the training table of a run in memory, and the run's folder, for what a run does not do itself."""
+    inputs = open_inputs(config)
+    stages = Stages(Path(config.output), (), say)
+    with connect(config.cluster.kind, workers=config.cluster.workers, memory=config.cluster.memory) as client:
+        say(f"Dask dashboard: {client.dashboard_link}")
+        one = Run(config, inputs, stages, keys_of(config, inputs, stages), client)
+        train(one)
+        yield client, store.open_store(str(one.folder / "training.zarr")).load(), one.folder
 
 
 def train(one: Run) -> None:

@@ -16,13 +16,11 @@ import pandas as pd
 import xarray as xr
 
 from alpgm_dask import pipeline, smb, store
-from alpgm_dask.cluster import connect
 from alpgm_dask.config import Config
-from alpgm_dask.inputs import open_inputs
 from alpgm_dask.schema import InputError
 from alpgm_dask.smb import scoring, validation
 from alpgm_dask.smb.model_store import make_model
-from alpgm_dask.stages import Stages, code_fingerprint
+from alpgm_dask.stages import code_fingerprint
 
 Say = Callable[[str], None]
 
@@ -103,21 +101,14 @@ def validate(
     FoldsFailedError
         if folds failed for good.
     """
-    if config.smb.model in ("prescribed", "stored"):
-        raise InputError(f'smb.model = "{config.smb.model}" is not fitted here; allowed: a model that is')
+    pipeline.refuse_unfitted(config)
     unfitted = models_of(config, models)
-    inputs = open_inputs(config)
-    stages = Stages(Path(config.output), (), say)
-    with connect(config.cluster.kind, workers=config.cluster.workers, memory=config.cluster.memory) as client:
-        say(f"Dask dashboard: {client.dashboard_link}")
-        run = pipeline.Run(config, inputs, stages, pipeline.keys_of(config, inputs, stages), client)
-        pipeline.train(run)
-        table = store.open_store(str(run.folder / "training.zarr")).load()
+    with pipeline.training_session(config, say) as (client, table, folder):
         found = jobs(config, table, schemes or config.validation.schemes, unfitted, protocol)
         for job in found:
             claim(job, overwrite=overwrite)
         run_folds(client, found, table)
-    return write_all(found, table, run.folder / FOLDER, say)
+    return write_all(found, table, folder / FOLDER, say)
 
 
 def models_of(config: Config, names: Sequence[str] = ()) -> dict[str, Any]:

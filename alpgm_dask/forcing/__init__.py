@@ -9,7 +9,7 @@ cells of a grid; :mod:`.regional` is the mean climate of the region.
 from alpgm_dask.forcing.adjustment import check_adjustable, quantile_delta_mapping
 from alpgm_dask.forcing.aligned import align_predictors
 from alpgm_dask.forcing.annual import annual_predictors, anomalies
-from alpgm_dask.forcing.bilinear import bilinear_points
+from alpgm_dask.forcing.bilinear import bilinear_points, climate_points
 from alpgm_dask.forcing.block import (
     ClimateForcing,
     PredictorForcing,
@@ -53,6 +53,7 @@ __all__ = [
     "block_forcing_spliced",
     "check_adjustable",
     "climate_at",
+    "climate_points",
     "convert_units",
     "days_of",
     "elevation_sensitivity",

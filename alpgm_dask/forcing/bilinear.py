@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask import schema
-from alpgm_dask.forcing.matching import attributes, great_circle, on_sphere, refuse_far
+from alpgm_dask.forcing.matching import attributes, great_circle, nearest_points, on_sphere, refuse_far
 
 #: Corners of a quadrilateral of cell centres: (row, column) steps from its first one.
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -16,6 +16,14 @@ NEWTON_STEPS = 8
 
 #: How far outside of a quadrilateral, in cells, a glacier still counts as inside: rounding on its edge.
 TOLERANCE = 1e-9
+
+
+def climate_points(
+    glaciers: xr.Dataset, climate: xr.Dataset, max_distance: float, interpolation: str, *, where: str = "climate"
+) -> xr.Dataset:
+    """:func:`nearest_points` or :func:`bilinear_points`, as `interpolation` ("nearest", "bilinear") says."""
+    choose = nearest_points if interpolation == "nearest" else bilinear_points
+    return choose(glaciers, climate, max_distance, where=where)
 
 
 def bilinear_points(

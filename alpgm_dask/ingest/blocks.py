@@ -97,7 +97,7 @@ def _sums(part: xr.Dataset) -> dict[str, float]:
 
 
 def _extremes_of_written(url: str, names: list[str], region: dict[str, slice]) -> xr.Dataset:
-    part = xr.open_zarr(url, consolidated=False, chunks=None)[names].isel(region).load()
+    part = store.open_unfinished(url)[names].isel(region).load()
     return value_extremes(part).compute().assign_attrs(_sums(part))
 
 

@@ -175,17 +175,13 @@ def _prime(archive: ClimateArchive, url: str) -> None:
 def _extended(archive: ClimateArchive, url: str) -> dict[str, int]:
     """Room in a store for the pieces that it lacks; where they begin."""
     dim = archive.grows
-    start = int(_stored(url).sizes[dim])
+    start = int(store.open_unfinished(url).sizes[dim])
     return {dim: store.extend(template_of(archive.climate).isel({dim: slice(start, None)}), url, dim)}
-
-
-def _stored(url: str) -> xr.Dataset:
-    return xr.open_zarr(url, consolidated=False, chunks=None)
 
 
 def _check_old_part(archive: ClimateArchive, url: str) -> None:
     """Refuse an archive whose points, or dates, are not those that the store has."""
-    stored, climate = _stored(url), archive.climate
+    stored, climate = store.open_unfinished(url), archive.climate
     for name in ("elevation", "lon", "lat"):
         if not np.array_equal(stored[name].values, climate[name].values):
             raise InputError(f"{url}: variable {name!r} of the points differs in the new files; allowed: --overwrite")

@@ -94,13 +94,10 @@ def _made(
     if known == len(pieces):
         say(f"{name}: unchanged, skipped")
         return catalog
-    choose = forcing.nearest_points if interpolation == "nearest" else forcing.bilinear_points
-    points = choose(places, given, max_distance, where=f"{catalog}: entry {climate!r}")
+    points = forcing.climate_points(places, given, max_distance, interpolation, where=f"{catalog}: entry {climate!r}")
     grows = opened.read(climate).attrs.get("grows", "time")
     part = _new_part(given, pieces, known, str(grows))
-    out = forcing.annual_predictors(
-        part, points["point"], places["mean_elevation"], weight=points.get("weight"), downscaling=how
-    )
+    out = forcing.annual_predictors(part, points, places["mean_elevation"], downscaling=how)
     # one chunk of years for each block of glaciers, however the climate's chunks cut them
     out = out.chunk({"glacier": _BLOCK, "hydro_year": -1})
     attrs = {"made_from": json.dumps(pieces), "settings": settings}

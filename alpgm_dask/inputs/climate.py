@@ -13,8 +13,8 @@ from alpgm_dask.config import Config
 from alpgm_dask.features import needs_regional
 from alpgm_dask.forcing import (
     amounts,
-    bilinear_points,
     check_adjustable,
+    climate_points,
     elevation_sensitivity,
     match_predictors,
     nearest_points,
@@ -106,8 +106,8 @@ def last_year(history: xr.Dataset) -> int:
 
 def choose_points(config: Config, glaciers: xr.Dataset, climate: xr.Dataset, where: str = "climate") -> xr.Dataset:
     """Which points glaciers take their climate from, as the run file has it."""
-    choose = nearest_points if config.forcing.interpolation == "nearest" else bilinear_points
-    return choose(glaciers, climate, config.forcing.max_distance * 1e3, where=where)
+    asked = config.forcing
+    return climate_points(glaciers, climate, asked.max_distance * 1e3, asked.interpolation, where=where)
 
 
 def check_values(climate: xr.Dataset, where: str) -> None:

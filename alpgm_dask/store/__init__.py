@@ -10,7 +10,7 @@ from alpgm_dask.store.appending import aligned_sizes, append, extend, undo_appen
 from alpgm_dask.store.fingerprints import digest, fingerprint
 from alpgm_dask.store.group import attributes, exists, is_complete, is_ours, remove
 from alpgm_dask.store.lock import lock
-from alpgm_dask.store.opening import open_direct, open_store
+from alpgm_dask.store.opening import open_direct, open_store, open_unfinished
 from alpgm_dask.store.origin import code_revision, provenance
 from alpgm_dask.store.writing import LEDGER, finish, pending, prime, write, write_block
 
@@ -30,6 +30,7 @@ __all__ = [
     "lock",
     "open_direct",
     "open_store",
+    "open_unfinished",
     "pending",
     "prime",
     "provenance",

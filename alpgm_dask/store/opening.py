@@ -25,6 +25,11 @@ def open_store(url: str, chunks: Mapping[str, int] | None = None) -> xr.Dataset:
     return xr.open_zarr(str(url), chunks=chunks or {})
 
 
+def open_unfinished(url: str) -> xr.Dataset:
+    """Open a store as it is right now, finished or not, without Dask: for who is writing it."""
+    return xr.open_zarr(str(url), consolidated=False, chunks=None)
+
+
 def open_direct(url: str) -> xr.Dataset:
     """Open a finished store without Dask: small when it is sent to a worker, and read there when it is loaded.
 
