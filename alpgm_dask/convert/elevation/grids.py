@@ -11,7 +11,6 @@ import rasterio
 import shapely
 from pyproj import Transformer
 from rasterio.transform import Affine, array_bounds
-from rasterio.warp import transform_bounds
 
 from alpgm_dask.convert.cleaning import GRID_TOLERANCE
 from alpgm_dask.convert.elevation.opened import FILL_BEYOND, Raster
@@ -126,24 +125,6 @@ def window(transform: Affine, bounds: tuple[float, float, float, float], crs: ra
     return Grid(cut(transform, row, column), (rows, columns), crs)
 
 
-def box_of(raster: Raster, crs: rasterio.CRS, grid: Grid) -> tuple[slice, slice] | None:
-    """Rows and columns of a raster (its CRS is `crs`) that a grid needs; None where they do not meet."""
-    west, south, east, north = grid.bounds
-    if crs != grid.crs:
-        west, south, east, north = transform_bounds(grid.crs, crs, west, south, east, north)
-    if not np.isfinite([west, south, east, north]).all():
-        return None
-    t, (rows, columns) = raster.transform, raster.array.shape
-    first, last = math.floor((west - t.c) / t.a), math.ceil((east - t.c) / t.a)
-    top, bottom = math.floor((north - t.f) / t.e), math.ceil((south - t.f) / t.e)
-    if last <= 0 or bottom <= 0 or first >= columns or top >= rows:
-        return None
-    # a coarser grid takes the mean of several pixels
-    margin = _MARGIN * math.ceil(max((last - first) / grid.shape[1], (bottom - top) / grid.shape[0], 1.0))
-    clip = slice(max(top - margin, 0), min(bottom + margin, rows))
-    return clip, slice(max(first - margin, 0), min(last + margin, columns))
-
-
 def on_grid(raster: Raster, crs: rasterio.CRS, grid: Grid) -> tuple[np.ndarray, bool]:
     """A raster's values on a grid, reading only what lies there; and whether they had to be resampled.
 
@@ -164,29 +145,46 @@ def on_grid(raster: Raster, crs: rasterio.CRS, grid: Grid) -> tuple[np.ndarray, 
     missing neighbour out is metres off. Much finer pixels are averaged first. GDAL's own bilinear warp is not used: its
     kernel gets wider as pixels get finer, and does not give back a plane (0.1 m on a slope of 6 degrees).
     """
-    box = box_of(raster, crs, grid)
-    if box is None:
-        return np.full(grid.shape, np.nan), False
-    values = raster.array.isel(y=box[0], x=box[1]).load().values.astype("float64")
-    with np.errstate(invalid="ignore"):
-        values[~(np.abs(values) < FILL_BEYOND)] = np.nan
-    transform = cut(raster.transform, box[0].start, box[1].start)
-    offset = _offset(transform, values.shape, crs, grid)
+    offset = _offset(raster.transform, raster.array.shape, crs, grid)
     if offset is not None:
-        return _copied(values, grid.shape, *offset), False
+        return _copied(raster, grid.shape, *offset), False
     x, y = grid.centres()
     if crs != grid.crs:
         x, y = move(x, y, grid.crs, crs)
-    row, column = (y - transform.f) / transform.e, (x - transform.c) / transform.a
+    row, column = (y - raster.transform.f) / raster.transform.e, (x - raster.transform.c) / raster.transform.a
+    finer = 1
     if min(grid.shape) > 1:
-        finer = int(min(np.abs(np.diff(row, axis=0)).mean(), np.abs(np.diff(column, axis=1)).mean()))
-        if finer > 1:
-            values, row, column = _means(values, finer), row / finer, column / finer
+        steps = (np.abs(np.diff(row, axis=0)).mean(), np.abs(np.diff(column, axis=1)).mean())
+        finer = max(int(min(steps)), 1) if np.isfinite(steps).all() else 1
+    rows, columns = (_span(at, n, finer) for at, n in zip((row, column), raster.array.shape, strict=True))
+    if rows is None or columns is None:
+        return np.full(grid.shape, np.nan), False
+    values = _means(_loaded(raster, rows, columns), finer)
+    row, column = (row - rows.start) / finer, (column - columns.start) / finer
     return bilinear(values, row - 0.5, column - 0.5), True
+
+
+def _span(at: np.ndarray, size: int, finer: int) -> slice | None:
+    """Pixels of one axis that bilinear weights need, from a multiple of `finer` on; None if there are none."""
+    there = at[np.isfinite(at)]
+    if there.size == 0 or there.max() < 0 or there.min() > size:
+        return None
+    first = math.floor(max(there.min() - _MARGIN * finer, 0.0) / finer) * finer
+    return slice(first, min(math.ceil(there.max()) + _MARGIN * finer, size))
+
+
+def _loaded(raster: Raster, rows: slice, columns: slice) -> np.ndarray:
+    """A part of a raster, read: float64, missing as NaN."""
+    values = raster.array.isel(y=rows, x=columns).load().values.astype("float64")
+    with np.errstate(invalid="ignore"):
+        values[~(np.abs(values) < FILL_BEYOND)] = np.nan
+    return values
 
 
 def _means(values: np.ndarray, n: int) -> np.ndarray:
     """Means of n x n pixels, of which at least half must be there."""
+    if n == 1:
+        return values
     rows, columns = (-(-size // n) * n for size in values.shape)
     padded = np.full((rows, columns), np.nan)
     padded[: values.shape[0], : values.shape[1]] = values
@@ -233,14 +231,14 @@ def _offset(transform: Affine, shape: tuple[int, int], crs: rasterio.CRS, grid: 
     return round(row), round(column)
 
 
-def _copied(values: np.ndarray, shape: tuple[int, int], row: int, column: int) -> np.ndarray:
-    """The part of `values` of a shape that starts at (row, column), NaN where there is nothing."""
+def _copied(raster: Raster, shape: tuple[int, int], row: int, column: int) -> np.ndarray:
+    """The part of a raster of a shape that starts at (row, column), NaN where there is nothing."""
     out, places = np.full(shape, np.nan), []
-    for start, have, want in zip((row, column), values.shape, shape, strict=True):
+    for start, have, want in zip((row, column), raster.array.shape, shape, strict=True):
         low, high = max(start, 0), min(start + want, have)
         if high <= low:
             return out
         places.append((slice(low - start, high - start), slice(low, high)))
     (to_row, from_row), (to_column, from_column) = places
-    out[to_row, to_column] = values[from_row, from_column]
+    out[to_row, to_column] = _loaded(raster, from_row, from_column)
     return out
