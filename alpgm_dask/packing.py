@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,8 @@ PIXEL_VARIABLES = {
     "flowline_distance": "float32",
     "inside_outline": "int8",
 }
+#: The same of a store of two surveys of the surface.
+ELEVATION_VARIABLES = {"surface_elevation": "float32", "elevation_change": "float32", "x": "float64", "y": "float64"}
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,8 @@ def plan_blocks(row_size: np.ndarray, target_pixels: int = TARGET_PIXELS) -> Blo
 
     Parameters
     ----------
-    row_size
-        (glacier,) number of pixels of each glacier.
-    target_pixels
-        pixels that a block should about have.
+    row_size, target_pixels
+        (glacier,) number of pixels of each glacier; pixels that a block should about have.
 
     Raises
     ------
@@ -104,8 +105,7 @@ def plan_blocks(row_size: np.ndarray, target_pixels: int = TARGET_PIXELS) -> Blo
     if row_size.size == 0 or row_size.min() < 1:
         raise InputError(f"row_size: every glacier needs at least one pixel, given {row_size.tolist()[:10]}")
     n = row_size.size
-    n_blocks = min(n, max(1, -(-int(row_size.sum()) // target_pixels)))
-    capacity = -(-n // n_blocks)
+    capacity = -(-n // min(n, max(1, -(-int(row_size.sum()) // target_pixels))))
     n_blocks = -(-n // capacity)
     room = np.full(n_blocks, capacity)
     room[-1] = n - capacity * (n_blocks - 1)
@@ -118,24 +118,25 @@ def plan_blocks(row_size: np.ndarray, target_pixels: int = TARGET_PIXELS) -> Blo
         if room[b]:
             heapq.heappush(load, (pixels + int(row_size[g]), b))
     order = np.argsort(block_of, kind="stable")
-    sizes = row_size[order]
-    block = block_of[order]
+    sizes, block = row_size[order], block_of[order]
     block_pixels = int(np.bincount(block, weights=sizes).max())
     first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    first_of_block = first[np.searchsorted(block, np.arange(n_blocks))]
-    start = first - first_of_block[block] + block * block_pixels
+    start = first - first[np.searchsorted(block, np.arange(n_blocks))][block] + block * block_pixels
     return BlockPlan(order, sizes, start, int(capacity), block_pixels)
 
 
-def template(attributes: xr.Dataset, plan: BlockPlan) -> xr.Dataset:
+def _padding(dtype: str | np.dtype) -> float:
+    return np.nan if np.dtype(dtype).kind == "f" else 0
+
+
+def template(attributes: xr.Dataset, plan: BlockPlan, variables: Mapping[str, str] = PIXEL_VARIABLES) -> xr.Dataset:
     """The dataset that a packed store is primed with: attributes in packed order, empty lazy pixels.
 
     Parameters
     ----------
-    attributes
-        per-glacier variables (``glacier``), in the order that `plan` was made for.
-    plan
-        from :func:`plan_blocks`.
+    attributes, plan, variables
+        per-glacier variables (``glacier``), in the order that the plan was made for; what lies along ``pixel``, and
+        its type.
     """
     import dask.array as da
 
@@ -143,43 +144,47 @@ def template(attributes: xr.Dataset, plan: BlockPlan) -> xr.Dataset:
     out = attributes.isel(glacier=plan.order)
     out["row_size"] = ("glacier", plan.row_size.astype("int32"))
     out["row_start"] = ("glacier", plan.row_start)
-    for name, dtype in PIXEL_VARIABLES.items():
-        fill = np.nan if np.dtype(dtype).kind == "f" else 0
-        out[name] = ("pixel", da.full(size, fill, dtype=dtype, chunks=plan.block_pixels))
+    for name, dtype in variables.items():
+        out[name] = ("pixel", da.full(size, _padding(dtype), dtype=dtype, chunks=plan.block_pixels))
     out = annotate(out)
     out["row_size"].attrs["sample_dimension"] = "pixel"
     out.attrs |= {"block_glaciers": plan.block_glaciers, "block_pixels": plan.block_pixels}
     return out
 
 
-def pack_block(pixels: list[xr.Dataset], plan: BlockPlan, block: int) -> xr.Dataset:
+def pack_block(
+    pixels: list[xr.Dataset], plan: BlockPlan, block: int, variables: Mapping[str, str] = PIXEL_VARIABLES
+) -> xr.Dataset:
     """The pixels of one block, padded at the tail.
 
     Parameters
     ----------
     pixels
         :func:`alpgm_dask.raster.glacier_pixels` of the block's glaciers, in the order of ``plan.members(block)``.
-    plan, block
-        the plan and the number of the block.
+    plan, block, variables
+        the plan, the number of the block, what lies along ``pixel``, and its type.
     """
     out = {}
-    for name, dtype in PIXEL_VARIABLES.items():
-        fill = np.nan if np.dtype(dtype).kind == "f" else 0
-        values = np.full(plan.block_pixels, fill, dtype=dtype)
+    for name, dtype in variables.items():
+        values = np.full(plan.block_pixels, _padding(dtype), dtype=dtype)
         packed = np.concatenate([p[name].values for p in pixels])
         values[: packed.size] = packed
         out[name] = ("pixel", values)
     return xr.Dataset(out)
 
 
-def pack(attributes: xr.Dataset, pixels: list[xr.Dataset], target_pixels: int = TARGET_PIXELS) -> xr.Dataset:
+def pack(
+    attributes: xr.Dataset,
+    pixels: list[xr.Dataset],
+    target_pixels: int = TARGET_PIXELS,
+    variables: Mapping[str, str] = PIXEL_VARIABLES,
+) -> xr.Dataset:
     """Pack glaciers that fit in memory: attributes and pixels in the same order, out comes a packed dataset."""
     plan = plan_blocks(np.array([p.sizes["pixel"] for p in pixels]), target_pixels)
-    parts = [pack_block([pixels[g] for g in plan.members(b)], plan, b) for b in range(plan.n_blocks)]
-    out = template(attributes, plan)
-    for name in PIXEL_VARIABLES:
-        values = np.concatenate([part[name].values for part in parts])
-        out[name] = ("pixel", values, out[name].attrs)
+    parts = [pack_block([pixels[g] for g in plan.members(b)], plan, b, variables) for b in range(plan.n_blocks)]
+    out = template(attributes, plan, variables)
+    for name in variables:
+        out[name] = ("pixel", np.concatenate([part[name].values for part in parts]), out[name].attrs)
     return out.chunk(glacier=plan.block_glaciers, pixel=plan.block_pixels)
 
 
@@ -208,10 +213,8 @@ def select(ds: xr.Dataset, positions: np.ndarray, target_pixels: int = TARGET_PI
     ----------
     ds
         a packed dataset (``glacier``, ``pixel``).
-    positions
-        (selected,) positions along ``glacier``.
-    target_pixels
-        pixels that a new block should about have.
+    positions, target_pixels
+        (selected,) positions along ``glacier``; pixels that a new block should about have.
     """
     import dask.array as da
 
@@ -220,9 +223,10 @@ def select(ds: xr.Dataset, positions: np.ndarray, target_pixels: int = TARGET_PI
         return ds
     sizes, starts = ds["row_size"].values[positions], ds["row_start"].values[positions]
     plan = plan_blocks(sizes, target_pixels)
-    out = template(ds.drop_dims("pixel").isel(glacier=positions).compute(), plan)
+    variables = {str(name): str(v.dtype) for name, v in ds.data_vars.items() if v.dims == ("pixel",)}
+    out = template(ds.drop_dims("pixel").isel(glacier=positions).compute(), plan, variables)
     n_pixels = int(ds.attrs["block_pixels"])
-    for name, dtype in PIXEL_VARIABLES.items():
+    for name, dtype in variables.items():
         source = ds[name].chunk(pixel=n_pixels).data.to_delayed()
         chunks = [
             _gather(source, starts[plan.members(b)], sizes[plan.members(b)], n_pixels, plan)
@@ -260,7 +264,7 @@ def _join(parts: list[list[np.ndarray]], rows: list[np.ndarray], n_pixels: int) 
         for row, values in zip(where, part, strict=True)
     }
     packed = np.concatenate([ordered[row] for row in sorted(ordered)])
-    out = np.full(n_pixels, np.nan if packed.dtype.kind == "f" else 0, dtype=packed.dtype)
+    out = np.full(n_pixels, _padding(packed.dtype), dtype=packed.dtype)
     out[: packed.size] = packed
     return out
 

@@ -87,6 +87,7 @@ VARIABLES: dict[str, Variable] = {
     # -- pixels --------------------------------------------------------------------------------------------
     "ice_thickness": Variable("m", "ice thickness", "land_ice_thickness"),
     "surface_elevation": Variable("m", "elevation of the surface", "surface_altitude"),
+    "elevation_change": Variable("m", "elevation change between two surveys, negative where the surface sank"),
     "bed_elevation": Variable("m", "elevation of the bed", "bedrock_altitude"),
     "surface_slope": Variable("degree", "slope of the surface at the start"),
     "flowline_distance": Variable("m", "distance along the main flowline from its top; missing off the line"),

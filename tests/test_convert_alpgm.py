@@ -11,7 +11,7 @@ import xarray as xr
 from test_convert_rasters import run_serially
 
 from alpgm_dask import packing, raster
-from alpgm_dask.convert import alpgm, alpgm_tables, inventory
+from alpgm_dask.convert import alpgm, alpgm_elevation, alpgm_tables, inventory
 from alpgm_dask.convert.report import ConversionReport
 from alpgm_dask.schema import InputError
 
@@ -122,6 +122,36 @@ def test_delta_h_keeps_the_nodes_and_gives_a_shared_id_to_each(tmp_path):
         alpgm_tables.delta_h_functions(tmp_path, {}, report)
 
 
+def test_clips_go_to_the_outline_of_their_id_or_of_the_greatest_overlap(matcher):
+    import geopandas as gpd
+    import shapely
+
+    def box(x: float, width: float) -> shapely.Polygon:
+        return shapely.box(x, 5e6, x + width, 5e6 + 1000)
+
+    shapes = {
+        "own": ("G3", box(320100, 300)),  # once in both tables
+        "most": ("G1", box(302100, 800)),  # an id of two outlines
+        "less": ("G8", box(302100, 500)),
+        "wrong": ("G9", box(300100, 700)),
+        "far": ("G7", box(340000, 100)),
+    }
+    ids, geometry = zip(*shapes.values(), strict=True)
+    table = {"glims_id": ids, "name": list(shapes)}
+    features = gpd.GeoDataFrame(table, geometry=list(geometry), crs=inventory.PLANE)
+    outlines = matcher.outlines.assign(rgi_id=["R.0", "R.1", "R.2"])
+    found = alpgm_elevation.match_features(features, outlines)
+    assert [m and (m.outline, m.how) for m in found] == [
+        *((2, "GLIMS id"), (1, "overlap"), (1, "overlap"), (0, "overlap"), None),
+    ]
+    report = ConversionReport("x")
+    for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0]):
+        claims = alpgm_elevation._claims(features.iloc[order].reset_index(drop=True), outlines, report)
+        assert {i: told["name"] for i, told in claims.items()} == {"R.0": "wrong", "R.1": "most", "R.2": "own"}
+    assert report.count("elevation models: clips of a glacier that has a larger one") == 1
+    assert report.count("elevation models: clips of no glacier with rasters") == 1
+
+
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
     with pytest.raises(InputError, match="allowed: a checkout"):
         alpgm.convert(tmp_path)
@@ -215,6 +245,32 @@ def test_a_wrong_pair_of_ids_is_matched_by_name_and_area(subset):
     areas = subset.datasets["inventories"].set_index(glacier="rgi_id")["area"] / 1e6
     np.testing.assert_allclose(areas.sel(glacier="RGI60-11.03680", inventory_year=2003), 1.8968)
     np.testing.assert_allclose(areas.sel(glacier="RGI60-11.03643", inventory_year=2003), 31.85)
+
+
+def test_real_elevation_models_keep_the_values_of_their_clips(subset, shared):
+    import rasterio
+    import small_surveys
+
+    report = subset.report
+    assert report.count("elevation models: clips with an outline of 2015") == 91
+    assert report.count("elevation models: clips of a glacier that has a larger one") == 7
+    assert report.count("elevation models: clips of no glacier with rasters") == 0
+    assert report.count("elevation models: surveys: resampled (glaciers)") == 0
+    ds = small_surveys.packed(subset)
+    assert (ds.attrs["first_survey"], ds.attrs["second_survey"]) == ("1979", "2011")
+    # three clips carry the id of Argentiere: two lie on it, the larger one is its own
+    assert packing.glacier(ds, "RGI60-11.03638")["name"].item() == "d'Argentiere"
+    mer = packing.glacier(ds, "RGI60-11.03643")
+    assert (mer["name"].item(), mer["massif"].item()) == ("Mer de Glace 1", "Mont Blanc")
+    folder = shared / "data/alpgm/glacier_data/glacier_rasters"
+    read = {}
+    for kind, name in (("dh", "elevation_change"), ("DEM", "surface_elevation")):
+        with rasterio.open(folder / f"{kind}_2015/{kind}_Glacier_Mer de Glace 1.tif") as file:
+            read[name] = file.read(1, masked=True).filled(np.nan)
+    there = np.isfinite(read["elevation_change"]) | np.isfinite(read["surface_elevation"])
+    for name, values in read.items():
+        np.testing.assert_array_equal(mer[name].values, values[there])
+    assert mer["area"].item() / 1e6 == pytest.approx(28.0, abs=5.0)
 
 
 def test_unknown_identifiers_are_refused(shared):

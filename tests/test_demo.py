@@ -226,7 +226,8 @@ def test_law_is_not_linear():
 def test_elevation_models_hold_the_known_pattern(region):
     models, glaciers = region.elevation_models, region.glaciers
     owner = _pixels_of(glaciers)
-    change = (models["surface_elevation_2"] - models["surface_elevation_1"]).values.astype("float64")
+    schema.check(models, dict.fromkeys(packing.ELEVATION_VARIABLES, ("pixel",)), "demo")
+    change = models["elevation_change"].values.astype("float64")
     surface = glaciers["surface_elevation"].values.astype("float64")
     i = int(np.argmax(glaciers["area"].values))
     here = (owner == i) & np.isfinite(change)
@@ -234,7 +235,9 @@ def test_elevation_models_hold_the_known_pattern(region):
     known = models["terminus_change"].values[i] * elevations.thinning_pattern(z, models["thinning_exponent"].values[i])
     assert np.median(np.abs(change[here] - known)) < 3.0
     assert (models["terminus_change"].values < 0).all()
-    assert models["surface_elevation_1"].attrs["date"] < models["surface_elevation_2"].attrs["date"]
+    assert models.attrs["first_survey"] < models.attrs["second_survey"]
+    assert np.isfinite(models["surface_elevation"].values[owner >= 0]).all()
+    assert np.median(np.abs(models["surface_elevation"].values - surface + known.mean() / 2)[owner == i]) < 15.0
     voids = np.isnan(change[owner >= 0]).mean()
     assert 0.0 < voids < 0.05
     assert (np.abs(change[owner >= 0]) > 30.0).mean() > 0.001  # clouds and outliers are there

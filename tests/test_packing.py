@@ -154,6 +154,19 @@ def test_template_is_lazy_and_has_the_shape_of_what_is_packed():
     assert out.chunks["pixel"] == (plan.block_pixels,) * plan.n_blocks
 
 
+def test_other_variables_are_packed_and_selected_as_well():
+    sizes, variables = [3, 1, 2], packing.ELEVATION_VARIABLES
+    ids = np.array(["a", "b", "c"], dtype=object)
+    values = [1000.0 * i + np.arange(n) for i, n in enumerate(sizes)]
+    pixels = [xr.Dataset({name: ("pixel", v.astype(t)) for name, t in variables.items()}) for v in values]
+    ds = packing.pack(xr.Dataset(coords={"rgi_id": ("glacier", ids)}), pixels, 3, variables)
+    chosen = packing.select(ds.assign_attrs(first_survey="1979"), np.array([2, 0]), 3)
+    assert {str(name) for name, v in chosen.data_vars.items() if v.dims == ("pixel",)} == set(variables)
+    assert chosen["elevation_change"].dtype == "float32" and chosen["elevation_change"].attrs["units"] == "m"
+    assert chosen.attrs["first_survey"] == "1979"
+    np.testing.assert_array_equal(packing.glacier(chosen, "c")["elevation_change"], values[2])
+
+
 # -- refused ------------------------------------------------------------------------------------------------
 
 

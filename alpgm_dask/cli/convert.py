@@ -15,7 +15,7 @@ def add(verbs: Any) -> None:
     kinds = verbs.add_parser("convert", help="raw archives -> stores and a catalog").add_subparsers(
         dest="kind", required=True, metavar="KIND"
     )
-    for add_kind in (_add_alpgm, _add_rasters, _add_predictors, *convert_climate.KINDS):
+    for add_kind in (_add_alpgm, _add_rasters, _add_elevation, _add_predictors, *convert_climate.KINDS):
         parser, work = add_kind(kinds)
         parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
         parser.add_argument("--memory", default="4GB", help="of each process (default: %(default)s)")
@@ -73,6 +73,55 @@ def _rasters(arguments: argparse.Namespace, client: Any) -> Path:
         rules=Rules(resample=True) if arguments.resample else None,
         skip_missing=arguments.skip_missing,
     )
+
+
+_ELEVATION = """\
+Elevation change of glaciers between two surveys, for delta-h functions: two elevation models (--first, --second), or
+their difference and a surface (--difference, --surface). A raster is a mosaic (GeoTIFF, COG, NetCDF, Zarr), a folder of
+clips whose names hold the identifier, or a pattern with {id}; of any CRS and resolution, heights in metres. The pixels
+of a glacier are those whose centres lie inside its outline.
+"""
+
+
+def _add_elevation(kinds: Any) -> tuple[argparse.ArgumentParser, Work]:
+    text = "two elevation models, or their difference, and outlines -> elevation change, into a catalog"
+    parser = kinds.add_parser(
+        "elevation", help=text, description=_ELEVATION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--first", metavar="DEM", help="the earlier survey")
+    parser.add_argument("--second", metavar="DEM", help="the later survey")
+    parser.add_argument("--difference", metavar="DH", help="later minus earlier, instead of two surveys")
+    parser.add_argument("--surface", metavar="DEM", help="surface that goes with --difference, such as the mean")
+    parser.add_argument(
+        "--dates",
+        nargs=2,
+        required=True,
+        metavar=("FIRST", "SECOND"),
+        help="of the surveys: YYYY-MM-DD, YYYY-MM or YYYY",
+    )
+    parser.add_argument(
+        "--outlines", type=Path, metavar="FILE", help="vector file with identifiers (default: the catalog's outlines)"
+    )
+    parser.add_argument("--id-column", help="column of the identifiers (default: as in RGI)")
+    parser.add_argument(
+        "--coregister",
+        action="store_true",
+        help="move the first survey by the offset found on ice-free ground around the outlines; needs xdem "
+        "(pip install 'alpgm_dask[coregister]') and mosaics",
+    )
+    parser.add_argument(
+        "--catalog", type=Path, required=True, help="converted catalog to add to; made if there is none"
+    )
+    parser.add_argument("--name", default="elevation_models", help="entry (default: %(default)s)")
+    return parser, _elevation
+
+
+def _elevation(arguments: argparse.Namespace, client: Any) -> Path:
+    from alpgm_dask import ingest
+
+    names = ("first", "second", "difference", "surface", "outlines", "id_column", "coregister", "overwrite")
+    options = {name: getattr(arguments, name) for name in names}
+    return ingest.convert_elevation(arguments.catalog, arguments.name, client, dates=tuple(arguments.dates), **options)
 
 
 def _add_predictors(kinds: Any) -> tuple[argparse.ArgumentParser, Work]:

@@ -14,6 +14,7 @@ import shapely
 from alpgm_dask import packing
 from alpgm_dask.convert import alpgm_tables as tables
 from alpgm_dask.convert import inventory
+from alpgm_dask.convert.alpgm_elevation import elevation_models
 from alpgm_dask.convert.alpgm_geodetic import geodetic
 from alpgm_dask.convert.alpgm_report import (
     NOTES,
@@ -216,7 +217,7 @@ def convert(
     mapper: Mapper = map,
     target_pixels: int = packing.TARGET_PIXELS,
 ) -> Conversion:
-    """ALPGM's rasters, outlines, flowlines, inventories, observed SMB, delta-h functions and geodetic corrections.
+    """ALPGM's rasters, outlines, flowlines, inventories, SMB, delta-h functions, elevation change, geodetic factors.
 
     Parameters
     ----------
@@ -231,9 +232,9 @@ def convert(
 
     Returns
     -------
-    Conversion with ``glaciers``, ``outlines``, the datasets ``inventories``, ``smb_observations``, ``delta_h``,
-    ``geodetic``, ``geodetic_projections``, and the table ``inventory_rows`` (every row of the four inventories with the
-    glacier it was matched to).
+    Conversion with ``glaciers``, ``outlines``, the packed ``elevation_models`` (where the checkout has the clips), the
+    datasets ``inventories``, ``smb_observations``, ``delta_h``, ``geodetic``, ``geodetic_projections``, and the table
+    ``inventory_rows`` (every row of the four inventories with the glacier it was matched to).
 
     Raises
     ------
@@ -268,6 +269,8 @@ def convert(
         "delta_h": tables.delta_h_functions(data, french.groupby("glims_id")["rgi_id"].agg(list).to_dict(), report),
     }
     datasets |= geodetic(data, {int(i[-5:]): i for i in converted}, report)
+    surveys = elevation_models(data, outlines, converted, known, report, mapper=mapper, target_pixels=target_pixels)
+    packed = {} if surveys is None else {"elevation_models": surveys}
     report.notes += NOTES
     points = gpd.GeoDataFrame(rows[list(_ROW_COLUMNS)], geometry=gpd.points_from_xy(rows["lon"], rows["lat"], crs=4326))
-    return Conversion(report, glaciers, geometries, datasets, {"inventory_rows": points})
+    return Conversion(report, glaciers, geometries, packed, datasets, {"inventory_rows": points})

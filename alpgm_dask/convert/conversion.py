@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import shapely
@@ -36,6 +36,14 @@ _NUMBERS = (
 )
 
 
+class ReadsBlocks(Protocol):
+    """What reads the pixels of a block where the block is written, such as :class:`BlockReader`."""
+
+    def __call__(self, block: int) -> xr.Dataset: ...
+
+    def part(self, block: int) -> ReadsBlocks: ...
+
+
 @dataclass(frozen=True)
 class PackedSource:
     """Rasters of many glaciers, ready to be packed.
@@ -48,11 +56,18 @@ class PackedSource:
         which glacier goes to which block; the argument of :func:`alpgm_dask.packing.template`.
     read_block
         ``read_block(b)`` gives the pixels of block b, ready for :func:`alpgm_dask.store.write_block`.
+    variables
+        variables along ``pixel`` and their type.
     """
 
     attributes: xr.Dataset
     plan: packing.BlockPlan
-    read_block: BlockReader
+    read_block: ReadsBlocks
+    variables: Mapping[str, str] = field(default_factory=lambda: packing.PIXEL_VARIABLES)
+
+    def template(self) -> xr.Dataset:
+        """What the store is primed with."""
+        return packing.template(self.attributes, self.plan, self.variables)
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,8 @@ class Conversion:
     ----------
     glaciers
         the packed rasters; None where there are none (predictors).
+    packed
+        name of a store -> other packed rasters.
     outlines
         one row for each glacier, EPSG:4326, unpacked order.
     datasets
@@ -76,41 +93,61 @@ class Conversion:
     report: ConversionReport
     glaciers: PackedSource | None = None
     outlines: gpd.GeoDataFrame | None = None
+    packed: dict[str, PackedSource] = field(default_factory=dict)
     datasets: dict[str, xr.Dataset] = field(default_factory=dict)
     tables: dict[str, gpd.GeoDataFrame] = field(default_factory=dict)
 
 
-def scan_all(pairs: Sequence[RasterPair], rules: Rules, mapper: Mapper = map) -> tuple[list[Record], Counter]:
-    """First pass over all glaciers, in batches: records in the order of `pairs`, and the sum of their faults.
+def scan_batches(
+    jobs: Sequence[Any], function: Callable[[Sequence[Any]], list[Record]], mapper: Mapper = map
+) -> tuple[list[Record], Counter]:
+    """First pass over all glaciers, in batches: records in the order of `jobs`, and the sum of their faults.
+
+    Parameters
+    ----------
+    jobs
+        one for each glacier, with its ``rgi_id``.
+    function
+        scans some of them; one Dask task.
+    mapper
+        see :data:`Mapper`.
 
     Raises
     ------
     InputError
-        if a glacier is refused (the first, and how many more), or none has ice.
+        if a glacier is refused (the first, and how many more).
     """
-    n_batches = max(1, -(-len(pairs) // SCAN_BATCH))
+    n_batches = max(1, -(-len(jobs) // SCAN_BATCH))
     # dealt like cards: large glaciers tend to stand together
-    batches = [list(pairs[b::n_batches]) for b in range(n_batches)]
-    found = list(mapper(partial(scan, rules=rules), batches))
+    batches = [list(jobs[b::n_batches]) for b in range(n_batches)]
+    found = list(mapper(function, batches))
     by_id = {record.rgi_id: record for records in found for record in records}
-    records = [by_id[pair.rgi_id] for pair in pairs]
+    records = [by_id[job.rgi_id] for job in jobs]
     refused = [record.refused for record in records if record.refused]
     if refused:
         more = f" (and {len(refused) - 1} more glaciers are refused)" if len(refused) > 1 else ""
         raise InputError(refused[0] + more)
-    if all(record.skipped for record in records):
-        first = pairs[0].thickness if pairs else "no file"
-        raise InputError(f"{first}: variable 'ice_thickness' is above 0 m in none of {len(pairs)} rasters: no ice")
     faults: Counter = Counter()
     for record in records:
         faults.update(record.faults)
     return records, faults
 
 
-def attributes_of(records: Sequence[Record], known: Mapping[str, Mapping[str, object]]) -> xr.Dataset:
+def scan_all(pairs: Sequence[RasterPair], rules: Rules, mapper: Mapper = map) -> tuple[list[Record], Counter]:
+    """:func:`scan_batches` of thickness and surface (InputError also if no glacier has ice)."""
+    records, faults = scan_batches(pairs, partial(scan, rules=rules), mapper)
+    if all(record.skipped for record in records):
+        first = pairs[0].thickness if pairs else "no file"
+        raise InputError(f"{first}: variable 'ice_thickness' is above 0 m in none of {len(pairs)} rasters: no ice")
+    return records, faults
+
+
+def attributes_of(
+    records: Sequence[Record], known: Mapping[str, Mapping[str, object]], numbers: Sequence[str] = _NUMBERS
+) -> xr.Dataset:
     """(glacier,) attributes from records and from what an inventory knows (which wins)."""
     rows = [{**record.attributes, **known.get(record.rgi_id, {})} for record in records]
-    columns: dict[str, Any] = {name: np.array([float(row.get(name, np.nan)) for row in rows]) for name in _NUMBERS}
+    columns: dict[str, Any] = {name: np.array([float(row.get(name, np.nan)) for row in rows]) for name in numbers}
     columns |= {name: np.array([int(row.get(name, 0)) for row in rows], dtype="int32") for name in _INTEGERS}
     columns |= {name: np.array([str(row.get(name, "")) for row in rows], dtype=object) for name in _TEXTS}
     columns["rgi_id"] = np.array([record.rgi_id for record in records], dtype=object)

@@ -38,9 +38,20 @@ def read_outlines(path: Path, id_column: str | None, report: ConversionReport) -
     InputError
         naming file, column, value and what is allowed: no CRS, no column of identifiers, repeated or empty identifiers.
     """
+    return as_outlines(read_vector(path), path, id_column, report)
+
+
+def read_vector(path: Path) -> gpd.GeoDataFrame:
+    """Any vector file, GeoParquet too."""
     import geopandas as gpd
 
-    frame = gpd.read_file(path) if Path(path).suffix != ".parquet" else gpd.read_parquet(path)
+    return gpd.read_file(path) if Path(path).suffix != ".parquet" else gpd.read_parquet(path)
+
+
+def as_outlines(
+    frame: gpd.GeoDataFrame, path: object, id_column: str | None, report: ConversionReport
+) -> gpd.GeoDataFrame:
+    """:func:`read_outlines` of a table that is in memory; `path` says where it is from."""
     if frame.crs is None:
         raise InputError(f"{path}: the outlines have no CRS; allowed: any CRS")
     columns = (id_column,) if id_column else COLUMNS["rgi_id"]
@@ -83,7 +94,7 @@ def find_files(where: str | Path, ids: list[str], variable: str) -> dict[str, st
     return out
 
 
-def _known(outlines: gpd.GeoDataFrame) -> dict[str, dict[str, object]]:
+def known_of(outlines: gpd.GeoDataFrame) -> dict[str, dict[str, object]]:
     """rgi_id -> what the outlines' table says, under our names; what it does not say is left out."""
     named = {word: next((c for c in columns if c in outlines.columns), None) for word, columns in COLUMNS.items()}
     out: dict[str, dict[str, object]] = {}
@@ -103,9 +114,7 @@ def _known(outlines: gpd.GeoDataFrame) -> dict[str, dict[str, object]]:
 
 def read_flowlines(path: Path, id_column: str | None) -> dict[str, shapely.Geometry]:
     """rgi_id -> its longest line in EPSG:4326 (InputError if there is no CRS or no column of identifiers)."""
-    import geopandas as gpd
-
-    lines = gpd.read_file(path) if Path(path).suffix != ".parquet" else gpd.read_parquet(path)
+    lines = read_vector(path)
     columns = (id_column,) if id_column else COLUMNS["rgi_id"]
     found = [column for column in columns if column in lines.columns]
     if lines.crs is None or not found:
@@ -210,5 +219,5 @@ def convert(
     report.totals.update(totals(records))
     report_faults(report, records, faults)
     _report_inside(report, records)
-    glaciers, table = assemble(pairs, records, rules, _known(frame), known, Path(outlines).name, target_pixels)
+    glaciers, table = assemble(pairs, records, rules, known_of(frame), known, Path(outlines).name, target_pixels)
     return Conversion(report, glaciers, table)

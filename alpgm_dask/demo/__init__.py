@@ -32,7 +32,7 @@ DEMO_ENTRIES: dict[str, tuple[str, str]] = {
     "climate": ("zarr", "Synthetic daily climate at 20 points (massif x elevation), hydrological years 1959-2015"),
     "projections": ("zarr", "Synthetic daily climate of four members (two models, two scenarios), 2016-2100"),
     "smb_observations": ("zarr", "Annual mass balance of 25 glaciers from the demo's known law plus noise, 1959-2015"),
-    "elevation_models": ("zarr", "Surface elevation of every ice pixel in 2000 and 2015, with noise, clouds and voids"),
+    "elevation_models": ("zarr", "Elevation change of every ice pixel from 2000 to 2015, with noise, clouds and voids"),
 }
 
 
@@ -51,7 +51,7 @@ class DemoRegion:
     smb_observations
         (``glacier``, ``hydro_year``) smb (m year-1) and the topography it belongs to.
     elevation_models
-        surfaces at two dates, packed as `glaciers` is.
+        elevation change between two surveys, packed as `glaciers` is.
     """
 
     glaciers: xr.Dataset

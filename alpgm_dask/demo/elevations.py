@@ -74,13 +74,14 @@ def _noise(x: np.ndarray, y: np.ndarray, slope: np.ndarray, rng: np.random.Gener
 
 
 def build(glaciers: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
-    """Surfaces at two dates, packed as `glaciers` is, and the truth behind their difference.
+    """The change between two surveys, packed as `glaciers` is, and the truth behind it.
 
     Returns
     -------
-    Dataset: surface_elevation_1, surface_elevation_2 (``pixel``, m, NaN on voids and padding; attribute `date`), x, y
-    (``pixel``), the packing's and the grid's variables (``glacier``), and of the truth thinning_exponent (1, see
-    :func:`thinning_pattern`) and terminus_change (m between the dates, negative) over ``glacier``.
+    Dataset: surface_elevation (mean of both surveys), elevation_change (second minus first; ``pixel``, m, NaN on voids
+    and padding), x, y (``pixel``), the packing's and the grid's variables (``glacier``), and of the truth
+    thinning_exponent (1, see :func:`thinning_pattern`) and terminus_change (m between the surveys, negative) over
+    ``glacier``; attributes first_survey and second_survey.
     """
     owner = _per_pixel(glaciers)
     ice = np.flatnonzero(owner >= 0)
@@ -97,13 +98,15 @@ def build(glaciers: xr.Dataset, rng: np.random.Generator) -> xr.Dataset:
     first[rng.random(ice.size) < 0.01] = np.nan
     out = glaciers.drop_dims("pixel").drop_vars(["mean_elevation", "max_elevation"])
     out["x"], out["y"] = glaciers["x"], glaciers["y"]
-    for k, values in enumerate((first, second), start=1):
+    # where the first survey has a hole the second is all there is of the surface
+    mean = np.where(np.isnan(first), second, (first + second) / 2.0)
+    for name, values in (("surface_elevation", mean), ("elevation_change", second - first)):
         packed = np.full(owner.size, np.nan, dtype="float32")
         packed[ice] = values
-        attrs = {**VARIABLES["surface_elevation"].attrs(), "date": DATES[k - 1]}
-        out[f"surface_elevation_{k}"] = ("pixel", packed, attrs)
+        out[name] = ("pixel", packed, VARIABLES[name].attrs())
     truth = {"thinning_exponent": (exponent, "1"), "terminus_change": (terminus, "m")}
     for name, (values, units) in truth.items():
         out[name] = ("glacier", values, {"units": units, "long_name": f"truth: {name.replace('_', ' ')}"})
     out.attrs["title"] = "Demo Alps: two synthetic elevation models"
+    out.attrs |= {"first_survey": DATES[0], "second_survey": DATES[1]}
     return out.chunk(pixel=glaciers.attrs["block_pixels"], glacier=glaciers.attrs["block_glaciers"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from alpgm_dask import store
@@ -11,8 +12,11 @@ from alpgm_dask.catalog import Entry, open_catalog, write_catalog
 from alpgm_dask.schema import InputError
 
 
-def check_name(catalog: Path, name: str) -> None:
-    """Refuse the name of an entry that cannot be one, or that stands for something else in a catalog (InputError)."""
+def check_name(catalog: Path, name: str, marks: Collection[str] = ("pieces", "made_from")) -> None:
+    """Refuse the name of an entry that cannot be one, or that stands for something else in a catalog (InputError).
+
+    A store of the kind that is to be written has one of the attributes `marks`.
+    """
     if not re.fullmatch(r"[A-Za-z]\w*", name):
         raise InputError(f"--name {name!r}; allowed: letters, digits and _, beginning with a letter")
     if not Path(catalog).exists():
@@ -23,7 +27,7 @@ def check_name(catalog: Path, name: str) -> None:
         is_store = listed.kind(name) == "zarr"
         if is_store and not store.exists(url):
             return
-        if not is_store or not {"pieces", "made_from"} & set(store.attributes(url)):
+        if not is_store or not set(marks) & set(store.attributes(url)):
             raise InputError(f"{catalog}: entry {name!r} is {listed.describe(name) or url!r}; allowed: another --name")
 
 

@@ -27,6 +27,7 @@ DESCRIPTIONS = {
     "delta_h": "delta-h functions of single glaciers",
     "geodetic": "factors that bring simulated losses of single glaciers to geodetic balances (ASTER, 2000-2016)",
     "geodetic_projections": "the same factors, the smallest ones raised, as ALPGM takes them for projections",
+    "elevation_models": "elevation change of every glacier's pixels between two surveys, packed in blocks",
     "predictors": "degree-days and snowfall at glaciers, valid at a reference elevation",
 }
 
@@ -45,8 +46,15 @@ def mapper(client: Any) -> Callable[[Callable[[Any], Any], Sequence[Any]], list[
     return spread
 
 
-def save_conversion(conversion: Conversion, out: Path, client: Any, *, names: dict[str, str] | None = None) -> Path:
-    """Write what a converter built, and list it in ``out/catalog.yaml``.
+def save_conversion(
+    conversion: Conversion,
+    out: Path,
+    client: Any,
+    *,
+    names: dict[str, str] | None = None,
+    catalog: Path | None = None,
+) -> Path:
+    """Write what a converter built, and list it in a catalog.
 
     Parameters
     ----------
@@ -57,7 +65,9 @@ def save_conversion(conversion: Conversion, out: Path, client: Any, *, names: di
     client
         Dask client whose workers read and write the blocks.
     names
-        entry that a dataset is listed under, if not its own name.
+        entry that a packed store or a dataset is listed under, if not its own name.
+    catalog
+        YAML file in that folder; None: ``out/catalog.yaml``.
 
     Returns
     -------
@@ -66,9 +76,11 @@ def save_conversion(conversion: Conversion, out: Path, client: Any, *, names: di
     names = names or {}
     entries: dict[str, Entry] = {}
     attrs = store.provenance(conversion.report.title)
-    if conversion.glaciers is not None:
-        save_packed(conversion.glaciers, str(out / "glaciers.zarr"), client, attrs)
-        entries["glaciers"] = Entry("zarr", "{CATALOG_DIR}/glaciers.zarr", DESCRIPTIONS["glaciers"])
+    glaciers = {} if conversion.glaciers is None else {"glaciers": conversion.glaciers}
+    for key, source in (glaciers | conversion.packed).items():
+        name = names.get(key, key)
+        save_packed(source, str(out / f"{name}.zarr"), client, attrs)
+        entries[name] = Entry("zarr", f"{{CATALOG_DIR}}/{name}.zarr", DESCRIPTIONS[key])
     for key, dataset in conversion.datasets.items():
         name = names.get(key, key)
         store.write(dataset, str(out / f"{name}.zarr"), overwrite=True, attrs=attrs)
@@ -81,8 +93,9 @@ def save_conversion(conversion: Conversion, out: Path, client: Any, *, names: di
         entries[name] = Entry("geoparquet", f"{{CATALOG_DIR}}/{name}.parquet", DESCRIPTIONS.get(name, ""))
     title = next(iter(names.values()), "conversion")
     (out / f"{title}_report.json").write_text(conversion.report.to_json())
-    list_entries(out / "catalog.yaml", entries)
-    return out / "catalog.yaml"
+    path = catalog or out / "catalog.yaml"
+    list_entries(path, entries)
+    return path
 
 
 def save_packed(source: PackedSource, url: str, client: Any, attrs: dict[str, object]) -> None:
@@ -91,7 +104,7 @@ def save_packed(source: PackedSource, url: str, client: Any, attrs: dict[str, ob
     from distributed import as_completed
     from tqdm import tqdm
 
-    template = packing.template(source.attributes, source.plan)
+    template = source.template()
     store.prime(template, url, overwrite=True)
     futures = []
     for block in packing.blocks(template):
@@ -159,7 +172,8 @@ def convert_predictors(
         monthly=monthly,
         smb_observations=_optional(listed, "smb_observations"),
     )
-    path = save_conversion(conversion, Path(catalog).parent, client, names={"predictors": name})
+    path = Path(catalog)
+    save_conversion(conversion, path.parent, client, names={"predictors": name}, catalog=path)
     say(str(conversion.report))
     return path
 
