@@ -16,7 +16,7 @@ from test_evolution import KEEP, MODEL, WHOLE, YEARS, aligned_forcing, functions
 
 from alpgm_dask import InputError, evolve, packing, store
 from alpgm_dask.delta_h import DEFAULT_SPREAD, functions_for, shifted
-from alpgm_dask.evolution import FromPredictors, Prescribed, Settings, tasks
+from alpgm_dask.evolution import FromPredictors, Prescribed, Settings, assemble, tasks
 
 # -- functions ----------------------------------------------------------------------------------------------
 
@@ -132,3 +132,17 @@ def test_an_ensemble_is_built_without_computing(tmp_path):
 def test_values_that_are_none_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         Settings(**options)
+
+
+def test_a_store_is_primed_as_the_graph_would_be():
+    """Dimensions, chunks, types and attributes of what tasks fill, with and without an ensemble."""
+    glaciers = made_region(n=6)
+    members = xr.Dataset(coords={"member": ["a", "b"]})
+    source = FromPredictors(aligned_forcing(glaciers, YEARS), WHOLE)
+    for how in (replace(KEEP, thickness_years=(2003,)), NINE):
+        graph = assemble(glaciers, YEARS, members, how, tasks(glaciers, YEARS, source, settings=how, n_members=2))
+        empty = assemble(glaciers, YEARS, members, how)
+        assert list(empty.variables) == list(graph.variables) and empty.attrs == graph.attrs
+        for name, variable in graph.variables.items():
+            same = ("dims", "dtype", "chunks", "attrs")
+            assert [str(getattr(empty[name], a)) for a in same] == [str(getattr(variable, a)) for a in same], name

@@ -79,20 +79,19 @@ def contributions(series: xr.Dataset) -> pd.DataFrame:
     volume_high (km3), volume_share, area_low, area_high (km2), area_share.
     """
     last = (series[["volume", "area"]] / xr.Dataset({"volume": KM3, "area": KM2})).isel(hydro_year=-1).compute()
-    dims = [dim for dim in last.dims if last.sizes[dim] > 1]
-    parts = {str(dim): last.mean([other for other in last.dims if other != dim]) for dim in dims} | {"all": last}
+    dims = [str(dim) for dim in last["volume"].dims if last.sizes[dim] > 1]
+    parts = {dim: last.mean([other for other in dims if other != dim]) for dim in dims} | {"all": last}
     table = pd.DataFrame({"runs": {name: part["volume"].size for name, part in parts.items()}})
     for name in ("volume", "area"):
         spread = float(last[name].var())
         table[f"{name}_low"] = [float(part[name].min()) for part in parts.values()]
         table[f"{name}_high"] = [float(part[name].max()) for part in parts.values()]
         table[f"{name}_share"] = [float(part[name].var()) / spread if spread > 0 else np.nan for part in parts.values()]
-    if len(dims) > 1:
-        shares = ["volume_share", "area_share"]
-        table.loc["together", shares] = (1.0 - table.loc[list(map(str, dims)), shares].sum(skipna=False)).clip(
-            lower=0.0
-        )
-    return table.reindex([*map(str, dims), *(["together"] if len(dims) > 1 else []), "all"])
+    if len(dims) < 2:
+        return table
+    shares = ["volume_share", "area_share"]
+    table.loc["together", shares] = (1.0 - table.loc[dims, shares].sum(skipna=False)).clip(lower=0.0)
+    return table.loc[[*dims, "together", "all"]]
 
 
 def contributions_as_text(table: pd.DataFrame) -> str:
