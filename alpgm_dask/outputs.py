@@ -10,8 +10,10 @@ import xarray as xr
 from alpgm_dask import store
 from alpgm_dask.config import Config
 from alpgm_dask.delta_h import sources
+from alpgm_dask.evolution import Settings
 from alpgm_dask.inputs import Inputs
 from alpgm_dask.packing import blocks
+from alpgm_dask.results import name_of_variant
 from alpgm_dask.schema import FAILURE, STATUS, VARIABLES, InputError, texts
 from alpgm_dask.smb.geodetic import FLAG, geodetic_factors
 
@@ -22,8 +24,8 @@ _SINGLE = ("ice_thickness", "smb", "smb_spread", "cpdd", "winter_snowfall", "sum
 class BlocksFailedError(RuntimeError):
     """Blocks that failed after all retries; the others are written, and ``--resume`` does these again."""
 
-    def __init__(self, failed: dict[tuple[int, int], str]) -> None:
-        lines = [f"member {m}, block {b}: {why}" for (m, b), why in list(failed.items())[:5]]
+    def __init__(self, failed: dict[str, str]) -> None:
+        lines = [f"{where}: {why}" for where, why in list(failed.items())[:5]]
         super().__init__(f"{len(failed)} blocks failed; run again with --resume\n" + "\n".join(lines))
 
 
@@ -68,7 +70,8 @@ def prime_results(template: xr.Dataset, product: str, config: Config, inputs: In
         mark_corrected(template, inputs.geodetic)
     template.attrs |= store.provenance(config.title, **inputs.urls)
     template.attrs |= {"fingerprint": key, "run": config.model_dump_json(), "featureType": "timeSeries"}
-    ledger = {"member": template.sizes["member"], "block": len(blocks(inputs.glaciers))}
+    *run_dims, _ = template["status"].dims
+    ledger = {dim: template.sizes[dim] for dim in run_dims} | {"block": len(blocks(inputs.glaciers))}
     store.prime(template, product, overwrite=True, ledger=ledger)
 
 
@@ -93,8 +96,8 @@ def outcome(results: xr.Dataset) -> str:
 
 
 def write_blocks(
-    client: Any, made: dict[tuple[int, int], Any], glaciers: xr.Dataset, product: str
-) -> dict[tuple[int, int], str]:
+    client: Any, made: dict[tuple[int, ...], Any], glaciers: xr.Dataset, product: str, settings: Settings
+) -> dict[str, str]:
     """Make and write the blocks that the ledger lacks, whole members first; what failed for good, and why."""
     from dask import delayed
     from distributed import as_completed
@@ -102,26 +105,36 @@ def write_blocks(
 
     layout = {block.index: block for block in blocks(glaciers)}
     write, pending = delayed(store.write_block), store.pending(product)
+
+    def region(entry: tuple[int, ...]) -> dict[str, slice]:
+        return {dim: slice(i, i + 1) for dim, i in zip(settings.run_dims, entry[:-1], strict=True)}
+
     futures = {}
-    for member in sorted({member for member, _ in pending}):
+    for member in sorted({entry[0] for entry in pending}):
         entries = [entry for entry in pending if entry[0] == member]
-        whole = slice(member, member + 1)
-        tasks = [write(made[e], product, {"member": whole, **layout[e[1]].region}, e) for e in entries]
+        tasks = [write(made[e], product, region(e) | layout[e[-1]].region, e) for e in entries]
         # a graph for each member and not for each block: what blocks share is sent once
         futures |= dict(zip(client.compute(tasks, retries=2, priority=-member), entries, strict=True))
     failed = {}
     for future in tqdm(as_completed(futures), total=len(futures), unit="block", desc="evolution", mininterval=0.5):
         if future.status == "error":
-            member, index = futures[future]
-            failed[member, index] = f"{type(future.exception()).__name__}: {future.exception()}"
-            mark_failed(product, {"member": slice(member, member + 1), "glacier": layout[index].glaciers})
+            entry = futures[future]
+            failed[_name_of(entry, settings)] = f"{type(future.exception()).__name__}: {future.exception()}"
+            mark_failed(product, region(entry) | {"glacier": layout[entry[-1]].glaciers})
         future.release()
     return failed
 
 
+def _name_of(entry: tuple[int, ...], settings: Settings) -> str:
+    """A task in words: the positions of its member and block, the values of what is varied."""
+    member, *at, block = entry
+    names = [name_of_variant(dim, values[i]) for i, (dim, values) in zip(at, settings.varied.items(), strict=True)]
+    return ", ".join([f"member {member}", *names, f"block {block}"])
+
+
 def mark_failed(product: str, region: dict[str, slice]) -> None:
-    """Say in the results that the glaciers of a block failed with it."""
+    """Say in the results that the glaciers of a block failed with it; `region` is along all dimensions of status."""
     shape = tuple(s.stop - s.start for s in region.values())
     codes = {"status": STATUS.index("failed"), "failure": FAILURE.index("block_error")}
-    marks = {name: (("member", "glacier"), np.full(shape, code, dtype="int8")) for name, code in codes.items()}
+    marks = {name: (tuple(region), np.full(shape, code, dtype="int8")) for name, code in codes.items()}
     store.write_block(xr.Dataset(marks), product, region)

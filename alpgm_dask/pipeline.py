@@ -63,7 +63,7 @@ def keys_of(config: Config, inputs: Inputs, stages: Stages) -> dict[str, str]:
             taken = {role: points.tolist() for role, points in inputs.points.items()}
             upstream["adjustment"] = stages.key("adjustment", driven[1:3], taken, how)
         upstream["forcing"] = stages.key("forcing", driven, where, upstream.get("adjustment"))
-    settings = [whole[name] for name in ("glaciers", "period", "smb", "delta_h", "geometry")]
+    settings = [whole[name] for name in ("glaciers", "period", "smb", "delta_h", "geometry", "ensemble")]
     evolved = stages.key("evolution", data, upstream, settings)
     drawn = stages.key("figures", evolved, code_fingerprint("plots"))
     return {**upstream, "evolution": evolved, "figures": drawn}
@@ -262,14 +262,16 @@ def evolve(one: Run, *, resume: bool) -> None:
             thickness_years=config.geometry.thickness_years,
             smb_members=smb_members if config.smb.keep_members else 0,
             extrapolation=model is not None and model.low is not None,
+            thickness_factors=config.ensemble.thickness_factors,
+            delta_h_shifts=config.ensemble.delta_h_shifts,
         )
         glaciers, years = glaciers_to_evolve(one), np.array(config.years)
         options = {"delta_h": one.inputs.delta_h, "fallback": config.delta_h.fallback, "settings": how}
         made = evolution.tasks(glaciers, years, source, n_members=members.sizes["member"], **options)
         if not (resume and store.exists(str(product))):
-            template = evolution.assemble(glaciers, years, members, how, made)
+            template = evolution.assemble(glaciers, years, members, how)
             prime_results(template, str(product), config, one.inputs, one.keys["evolution"])
-        failed = write_blocks(one.client, made, glaciers, str(product))
+        failed = write_blocks(one.client, made, glaciers, str(product), how)
         store.finish(str(product), {"failed_blocks": len(failed)})
         if failed:
             raise BlocksFailedError(failed)

@@ -28,9 +28,11 @@ def describe(folder: Path, *, draw: bool = False) -> str:
     InputError
         if there are no finished results.
     """
-    found = store.open_store(str(folder / RESULTS))
+    whole = store.open_store(str(folder / RESULTS))
+    found = results.as_members(whole)
     table = results.summary(found)
     lines = [str(found.attrs.get("title", folder)), "", results.as_text(table), ""]
+    lines += spread_of(whole)
     lost = results.members_lost(found)
     if lost.size:
         names = ", ".join(texts(found["member"])[lost])
@@ -40,8 +42,18 @@ def describe(folder: Path, *, draw: bool = False) -> str:
         lines += [f"failed ({len(lost)}):", lost.head(20).to_string(index=False), ""]
     if found.attrs.get("failed_blocks"):
         lines += [f"{found.attrs['failed_blocks']} blocks failed; run again with --resume", ""]
-    figures = save_figures(found, folder / "figures") if draw else sorted((folder / "figures").glob("*.png"))
+    figures = save_figures(whole, folder / "figures") if draw else sorted((folder / "figures").glob("*.png"))
     return "\n".join([*lines, f"results:  {folder / 'results.zarr'}", *(f"picture:  {path}" for path in figures)])
+
+
+def spread_of(found: xr.Dataset) -> list[str]:
+    """What each dimension of an ensemble contributes to the spread at the end, as lines; none without an ensemble."""
+    if not results.is_ensemble(found):
+        return []
+    table = results.contributions(results.ensemble_series(found))
+    year = int(found["hydro_year"][-1])
+    head = f"spread of {year} by what is varied: range of the means over all else, share of the variance"
+    return [head, results.contributions_as_text(table), ""]
 
 
 def compare(folder: Path, catalog: Path) -> str:
@@ -68,9 +80,12 @@ def save_figures(found: xr.Dataset, folder: Path) -> list[Path]:
     """Draw the pictures of a run, without members in which every glacier failed, and save them; their paths."""
     from alpgm_dask import plots
 
-    found = without_lost_members(found)
+    members = without_lost_members(results.as_members(found))
     folder.mkdir(parents=True, exist_ok=True)
     makers = {"region": plots.plot_region, "remaining_ice": plots.plot_remaining_ice, "smb": plots.plot_smb}
-    if plots.has_climate(found):
+    if plots.has_climate(members):
         makers["climate"] = plots.plot_climate
-    return [plots.save(make(found), folder / f"{name}.png") for name, make in makers.items()]
+    paths = [plots.save(make(members), folder / f"{name}.png") for name, make in makers.items()]
+    if results.is_ensemble(found):
+        paths.append(plots.save(plots.plot_ensemble(found), folder / "ensemble.png"))
+    return paths

@@ -14,6 +14,8 @@ import xarray as xr
 #: Order of dimensions in every array of the project.
 DIMENSIONS = (
     "member",
+    "thickness_factor",
+    "delta_h_shift",
     "smb_member",
     "glacier",
     "hydro_year",
@@ -150,6 +152,8 @@ VARIABLES: dict[str, Variable] = {
     "thickness_year": Variable("1", "hydrological year at whose end the thickness is stored"),
     "month": Variable("1", "month of the hydrological year, October = 1"),
     "member": Variable("", "climate member", "realization"),
+    "thickness_factor": Variable("1", "what ice thickness is multiplied with before the first year"),
+    "delta_h_shift": Variable("1", "spreads of the delta-h function that are added to it"),
     "smb_member": Variable("1", "model of the mass-balance ensemble"),
 }
 

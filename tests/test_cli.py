@@ -90,7 +90,7 @@ def test_work_that_fails_is_1_and_an_interrupt_130(folder, capsys, monkeypatch):
     from alpgm_dask import outputs, pipeline
 
     def fail(*args, **options):
-        raise outputs.BlocksFailedError({(0, 1): "ValueError: x"})
+        raise outputs.BlocksFailedError({"member 0, block 1": "ValueError: x"})
 
     monkeypatch.setattr(pipeline, "run", fail)
     assert main(["run", str(folder / "run.toml")]) == 1

@@ -67,6 +67,7 @@ def test_defaults(tmp_path):
     assert found.geometry.mass_conserving and found.geometry.flat_below_area == 0.5
     assert found.geometry.thickness_years == ()
     assert found.cluster.kind == "local" and found.cluster.workers == 2
+    assert found.ensemble.thickness_factors == (1.0,) and found.ensemble.delta_h_shifts == (0.0,)
     assert found.forcing is None
     learned = load(tmp_path, LEARNED)
     assert learned.smb.model == "gaussian_process" and learned.smb.recipe == "standard-seasonal-regional"
@@ -196,6 +197,14 @@ def test_a_typo_gives_the_nearest_name(tmp_path, text, message):
         (LEARNED + "[validation]\nschemes = []\n", r"validation.schemes: .*at least 1"),
         (LEARNED + "[validation]\ninner_splits = 1\n", r"validation.inner_splits: .*greater than or equal to 2"),
         (LEARNED + "[validation]\nyears = [1984]\n", r"field 'validation.years.1' is missing"),
+        (PRESCRIBED + "[ensemble]\nthickness_factors = []\n", r"ensemble.thickness_factors: .*at least 1"),
+        (PRESCRIBED + "[ensemble]\nthickness_factors = [1, 0]\n", r"ensemble.thickness_factors: .*above 0 .*\[1, 0\]"),
+        (PRESCRIBED + "[ensemble]\nthickness_factors = [inf]\n", r"ensemble.thickness_factors.0: .*finite number"),
+        (
+            PRESCRIBED + "[ensemble]\ndelta_h_shifts = [1, 0, 1.0]\n",
+            r"ensemble.delta_h_shifts: .*each value once",
+        ),
+        (PRESCRIBED + "[ensemble]\ndelta_h_shift = [1]\n", r"unknown field 'ensemble.delta_h_shift' \(did you mean"),
         (PRESCRIBED + '[cluster]\nmemory = "much"\n', r"cluster.memory: allowed: a number and its unit.*'much'"),
     ],
 )

@@ -6,13 +6,14 @@ the run file.
 
 from alpgm_dask.config.models import RecipeName, Smb, Validation
 from alpgm_dask.config.run import Config, load_config
-from alpgm_dask.config.sections import Cluster, DeltaH, Downscaling, Forcing, Geometry, Glaciers, Period
+from alpgm_dask.config.sections import Cluster, DeltaH, Downscaling, Ensemble, Forcing, Geometry, Glaciers, Period
 
 __all__ = [
     "Cluster",
     "Config",
     "DeltaH",
     "Downscaling",
+    "Ensemble",
     "Forcing",
     "Geometry",
     "Glaciers",

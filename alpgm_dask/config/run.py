@@ -10,7 +10,17 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from alpgm_dask.config.models import Smb, Validation
-from alpgm_dask.config.sections import Cluster, DeltaH, Downscaling, Forcing, Geometry, Glaciers, Period, Section
+from alpgm_dask.config.sections import (
+    Cluster,
+    DeltaH,
+    Downscaling,
+    Ensemble,
+    Forcing,
+    Geometry,
+    Glaciers,
+    Period,
+    Section,
+)
 from alpgm_dask.schema import InputError
 
 
@@ -29,6 +39,7 @@ class Config(Section):
     downscaling: Downscaling = Downscaling()
     delta_h: DeltaH = DeltaH()
     geometry: Geometry = Geometry()
+    ensemble: Ensemble = Ensemble()
     cluster: Cluster = Cluster()
 
     @model_validator(mode="after")

@@ -145,6 +145,31 @@ class Geometry(Section):
         return years
 
 
+class Ensemble(Section):
+    """What is run in several variants beside the climate members, every one with every other."""
+
+    thickness_factors: tuple[float, ...] = Field(
+        (1.0,), min_length=1, description="what ice thickness is multiplied with at the start"
+    )
+    delta_h_shifts: tuple[float, ...] = Field(
+        (0.0,), min_length=1, description="spreads that delta-h functions are shifted by; positive: thinning higher up"
+    )
+
+    @field_validator("thickness_factors", "delta_h_shifts")
+    @classmethod
+    def _once(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("allowed: each value once")
+        return values
+
+    @field_validator("thickness_factors")
+    @classmethod
+    def _positive(cls, factors: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(factor > 0 for factor in factors):
+            raise ValueError("allowed: factors above 0")
+        return factors
+
+
 class Cluster(Section):
     """Where the work is done."""
 

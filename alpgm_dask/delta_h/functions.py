@@ -14,6 +14,9 @@ FALLBACKS = ("huss2010", "flat")
 #: Nodes of the fallback curves.
 FALLBACK_NODES = 201
 
+#: Spread of a function that comes without one: the 10 % by which Bolibar et al. (2020) varied theirs.
+DEFAULT_SPREAD = 0.1
+
 
 def fallback(area: np.ndarray, kind: str = "huss2010") -> tuple[np.ndarray, np.ndarray]:
     """Nodes (node,) and values (glacier, node) of the stand-in for glaciers of an area in m2.
@@ -33,7 +36,9 @@ def fallback(area: np.ndarray, kind: str = "huss2010") -> tuple[np.ndarray, np.n
     raise InputError(f"delta_h: fallback {kind!r} is unknown; allowed: {', '.join(FALLBACKS)}")
 
 
-def functions_for(glaciers: xr.Dataset, own: xr.Dataset | None = None, kind: str = "huss2010") -> xr.Dataset:
+def functions_for(
+    glaciers: xr.Dataset, own: xr.Dataset | None = None, kind: str = "huss2010", shift: float = 0.0
+) -> xr.Dataset:
     """The delta-h function that each glacier uses.
 
     Parameters
@@ -42,9 +47,11 @@ def functions_for(glaciers: xr.Dataset, own: xr.Dataset | None = None, kind: str
         rgi_id and area (``glacier``); small per-glacier variables, read here.
     own
         functions of some glaciers: delta_h and normalized_elevation (``glacier``, ``node``), NaN after the last node,
-        and rgi_id. None: there are none.
+        and rgi_id; where known, delta_h_spread. None: there are none.
     kind
         what stands in elsewhere, see :func:`fallback`.
+    shift
+        in spreads, what is added to every function, see :func:`shifted`.
 
     Returns
     -------
@@ -60,19 +67,22 @@ def functions_for(glaciers: xr.Dataset, own: xr.Dataset | None = None, kind: str
     width = max(nodes.size, own.sizes["node"] if own is not None else 0)
     at = np.full((ids.size, width), np.nan)
     curve = np.full((ids.size, width), np.nan)
+    spread = np.full((ids.size, width), DEFAULT_SPREAD)
     at[:, : nodes.size], curve[:, : nodes.size] = nodes, values
     if own is not None:
         check_functions(own)
         where = {rgi_id: i for i, rgi_id in enumerate(texts(own["rgi_id"]))}
         own_at, own_curve = own["normalized_elevation"].values, own["delta_h"].values
+        own_spread = own["delta_h_spread"].values if "delta_h_spread" in own else np.full_like(own_curve, np.nan)
         for i, rgi_id in enumerate(ids):
             if rgi_id in where:
                 j, n = where[rgi_id], own.sizes["node"]
                 at[i], curve[i] = np.nan, np.nan
                 at[i, :n], curve[i, :n] = own_at[j], own_curve[j]
+                spread[i, :n] = np.where(np.isfinite(own_spread[j]), own_spread[j], DEFAULT_SPREAD)
     out = xr.Dataset(
         {
-            "delta_h": (("glacier", "node"), curve),
+            "delta_h": (("glacier", "node"), shifted(curve, spread, shift)),
             "normalized_elevation": (("glacier", "node"), at),
             "n_nodes": ("glacier", np.isfinite(curve).sum(axis=1).astype("int32")),
             "delta_h_source": ("glacier", sources(ids, own, kind)),
@@ -80,6 +90,33 @@ def functions_for(glaciers: xr.Dataset, own: xr.Dataset | None = None, kind: str
         coords={"rgi_id": ("glacier", ids)},
     )
     return annotate(out)
+
+
+def shifted(delta_h: np.ndarray, spread: np.ndarray | float, shift: float) -> np.ndarray:
+    """Functions moved by `shift` spreads, cut to [0, 1] and divided by their largest value.
+
+    A positive shift thins the upper parts more, a negative one the tongue. A shift of 0 changes no bit, and a function
+    that is zero everywhere stays: it stands for even thinning.
+
+    Parameters
+    ----------
+    delta_h
+        (..., node) values, NaN after the last node.
+    spread
+        (..., node) of the values, or one for all.
+    shift
+        how many spreads.
+
+    >>> curve = np.array([0.0, 0.55, 1.0])
+    >>> shifted(curve, 0.1, 1.0).round(9).tolist(), shifted(curve, 0.1, -1.0).round(9).tolist()
+    ([0.1, 0.65, 1.0], [0.0, 0.5, 1.0])
+    """
+    if shift == 0:
+        return delta_h
+    moved = np.clip(delta_h + shift * spread, 0.0, 1.0)
+    highest = np.nanmax(moved, axis=-1, keepdims=True)
+    moved = np.divide(moved, highest, out=moved, where=highest > 0)
+    return np.where(np.nanmax(delta_h, axis=-1, keepdims=True) > 0, moved, delta_h)
 
 
 def sources(ids: np.ndarray, own: xr.Dataset | None, kind: str) -> np.ndarray:

@@ -6,39 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alpgm_dask.constants import FLAT_BELOW_AREA
 from alpgm_dask.evolution.balance import Balance
+from alpgm_dask.evolution.settings import Settings
 from alpgm_dask.kernels import geometry, topography
 from alpgm_dask.kernels.balance import mean_and_spread
 from alpgm_dask.schema import FAILURE, STATUS, InputError
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the geometry evolves and what is kept.
-
-    Attributes
-    ----------
-    mass_conserving
-        whether ice that a thin pixel cannot give is taken from the others (ALPGM 1.2: forgotten).
-    flat_below_area
-        m2; smaller glaciers thin evenly.
-    clip_to_outline
-        whether ice outside of the inventory outline is left out, as ALPGM does for 2003.
-    thickness_years
-        hydrological years at whose end the thickness of every pixel is kept.
-    smb_members
-        number of models of an SMB ensemble, if what each of them says is kept; 0: only their mean and spread are.
-    extrapolation
-        whether it is kept how many features of a glacier were outside of the model's training range.
-    """
-
-    mass_conserving: bool = True
-    flat_below_area: float = FLAT_BELOW_AREA
-    clip_to_outline: bool = False
-    thickness_years: tuple[int, ...] = ()
-    smb_members: int = 0
-    extrapolation: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Blocks of glaciers x climate members as one lazy graph: one task reads, evolves and returns a whole block."""
+"""Blocks of glaciers x climate members x variants as one lazy graph: a task reads, evolves and returns a block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from dask.delayed import Delayed
 
 from alpgm_dask import packing
 from alpgm_dask.delta_h import functions_for
-from alpgm_dask.evolution.block import YEARLY, BlockArrays, Settings, State, evolve_block
+from alpgm_dask.evolution.block import YEARLY, BlockArrays, State, evolve_block
+from alpgm_dask.evolution.settings import Settings
 from alpgm_dask.evolution.sources import Source
 from alpgm_dask.schema import InputError, annotate
 
@@ -43,22 +44,26 @@ PER_GLACIER = {
 }
 
 
-_GLACIER_YEAR = ("member", "glacier", "hydro_year")
-
-
-def _yearly(settings: Settings) -> dict[str, tuple[tuple[str, ...], str]]:
-    """Results per glacier and year -> their dimensions and type."""
-    out = dict.fromkeys(YEARLY, (_GLACIER_YEAR, "float64"))
+def _variables(settings: Settings) -> dict[str, tuple[tuple[str, ...], str]]:
+    """What a task gives -> its dimensions and type."""
+    glacier_year = (*settings.run_dims, "glacier", "hydro_year")
+    out = dict.fromkeys(YEARLY, (glacier_year, "float64"))
     if settings.extrapolation:
-        out["extrapolation"] = (_GLACIER_YEAR, "uint8")
+        out["extrapolation"] = (glacier_year, "uint8")
     if settings.smb_members:
-        out["smb_members"] = (("member", "smb_member", "glacier", "hydro_year"), "float32")
+        out["smb_members"] = ((*settings.run_dims, "smb_member", "glacier", "hydro_year"), "float32")
+    out |= {name: ((*settings.run_dims, "glacier"), dtype) for name, dtype in PER_GLACIER.items()}
+    if settings.thickness_years:
+        out["ice_thickness"] = ((*settings.run_dims, "thickness_year", "pixel"), "float64")
     return out
 
 
-def block_arrays(block: xr.Dataset, functions: xr.Dataset, settings: Settings) -> BlockArrays:
+def block_arrays(
+    block: xr.Dataset, functions: xr.Dataset, settings: Settings, thickness_factor: float = 1.0
+) -> BlockArrays:
     """One loaded block (``glacier``, ``pixel``) and its delta-h functions as the arrays that kernels take."""
-    thickness = block["ice_thickness"].values
+    # in the type that it is stored with: as if the stored thickness had been multiplied, and by 1 to the same bits
+    thickness = block["ice_thickness"].values * thickness_factor
     if settings.clip_to_outline:
         thickness = np.where(block["inside_outline"].values > 0, thickness, np.float32(0))
     return BlockArrays(
@@ -83,16 +88,17 @@ def _run(
     kind: str,
     years: np.ndarray,
     settings: Settings,
+    variant: tuple[float, float],
 ) -> xr.Dataset:
-    """Evolve one block (``glacier``, ``pixel``) under one member; what is not loaded yet is read here."""
-    block = block.compute(scheduler="synchronous")
-    state = State.start(block_arrays(block, functions_for(block, own, kind), settings))
+    """Evolve one block (``glacier``, ``pixel``) under one member; what is not loaded yet is read here.
+
+    `variant` is what ice thickness is multiplied with, and the spreads that delta-h functions are shifted by.
+    """
+    block, (factor, shift) = block.compute(scheduler="synchronous"), variant
+    state = State.start(block_arrays(block, functions_for(block, own, kind, shift), settings, factor))
     balance = build(inputs, block, state.mean_elevation.copy())
-    out = evolve_block(state, balance, years, settings)
-    variables: dict[str, Any] = {name: (dims, out[name][None]) for name, (dims, _) in _yearly(settings).items()}
-    variables |= {name: (("member", "glacier"), out[name][None]) for name in PER_GLACIER}
-    if settings.thickness_years:
-        variables["ice_thickness"] = (("member", "thickness_year", "pixel"), out["ice_thickness"][None])
+    out, lead = evolve_block(state, balance, years, settings), (None,) * len(settings.run_dims)
+    variables: dict[str, Any] = {name: (dims, out[name][lead]) for name, (dims, _) in _variables(settings).items()}
     variables |= {name: ("pixel", block[name].values) for name in ("x", "y") if name in block}
     return xr.Dataset(variables)
 
@@ -106,8 +112,8 @@ def tasks(
     fallback: str = "huss2010",
     settings: Settings | None = None,
     n_members: int = 1,
-) -> dict[tuple[int, int], Delayed]:
-    """One task per (member, block); each gives the block's results as a Dataset. Nothing is computed.
+) -> dict[tuple[int, ...], Delayed]:
+    """One task per (member, block), and variant between them; each gives a block's results. Nothing is computed.
 
     Parameters
     ----------
@@ -127,6 +133,10 @@ def tasks(
     n_members
         climate members.
 
+    Returns
+    -------
+    Position along :attr:`Settings.run_dims`, then the block's number -> its results as a Dataset.
+
     Raises
     ------
     InputError
@@ -140,15 +150,18 @@ def tasks(
     call = uuid4().hex
     out = {}
     for block in packing.blocks(glaciers):
+        pixels = glaciers[names].isel(block.region)
+        # the places of the pixels are the same in every run: only the first one's task hands them on
+        first = glaciers[[*names, "x", "y"]].isel(block.region) if settings.thickness_years else pixels
         for member in range(n_members):
-            # the places of the pixels are the same for every member: only the first one's task hands them on
-            places = ["x", "y"] if settings.thickness_years and member == 0 else []
-            pixels = glaciers[[*names, *places]].isel(block.region)
             inputs = source.inputs(block, member)
-            out[member, block.index] = run(
-                pixels, inputs, source.build, own, fallback, years, settings,
-                dask_key_name=f"evolve-{member}-{block.index}-{call}",
-            )  # fmt: skip
+            for at, factor, shift in settings.variants():
+                entry = (member, *at, block.index)
+                out[entry] = run(
+                    pixels if any(entry[:-1]) else first,
+                    inputs, source.build, own, fallback, years, settings, (factor, shift),
+                    dask_key_name=f"evolve-{'-'.join(map(str, entry))}-{call}",
+                )  # fmt: skip
     return out
 
 
@@ -224,7 +237,8 @@ def evolve(
     -------
     Dataset (``member``, ``glacier``, ``hydro_year``) of state and mass balance at the end of each year, (``member``,
     ``glacier``) status, failure, vanished_year and initial state, the attributes of the glaciers, and where asked for
-    (``member``, ``thickness_year``, ``pixel``) ice_thickness, extrapolation, and smb_members with ``smb_member``.
+    (``member``, ``thickness_year``, ``pixel``) ice_thickness, extrapolation, and smb_members with ``smb_member``. What
+    `settings` varies stands as ``thickness_factor`` and ``delta_h_shift`` after ``member``.
     """
     settings = settings or Settings()
     members = members if members is not None else xr.Dataset(coords={"member": ["1"]})
@@ -238,35 +252,39 @@ def assemble(
     years: np.ndarray,
     members: xr.Dataset,
     settings: Settings,
-    made: dict[tuple[int, int], Delayed],
+    made: dict[tuple[int, ...], Delayed] | None = None,
 ) -> xr.Dataset:
-    """Lazy results from the tasks that make them, see :func:`evolve`."""
-    blocks, n_members = packing.blocks(glaciers), members.sizes["member"]
-    per_block = {b.index: b.glaciers.stop - b.glaciers.start for b in blocks}
-    n_pixels = int(glaciers.attrs["block_pixels"])
-    sizes = {"member": 1, "hydro_year": years.size, "smb_member": settings.smb_members, "pixel": n_pixels}
-    sizes["thickness_year"] = len(settings.thickness_years)
+    """Lazy results from the tasks that make them, see :func:`evolve`; None: empty ones, for a store that tasks fill."""
+    blocks = packing.blocks(glaciers)
+    chunks = {"hydro_year": (years.size,), "pixel": (int(glaciers.attrs["block_pixels"]),) * len(blocks)}
+    chunks |= {"smb_member": (settings.smb_members,), "thickness_year": (len(settings.thickness_years),)}
+    chunks |= {"glacier": tuple(b.glaciers.stop - b.glaciers.start for b in blocks)}
+    runs = [members.sizes["member"], *(len(values) for values in settings.varied.values())]
+    chunks |= {dim: (1,) * n for dim, n in zip(settings.run_dims, runs, strict=True)}
     pick = dask.delayed(lambda block, name: block[name].values, pure=False)
 
     def lazy(name: str, dims: tuple[str, ...], dtype: str) -> tuple[tuple[str, ...], da.Array]:
-        def of_block(member: int, block: int) -> da.Array:
-            shape = tuple(per_block[block] if dim == "glacier" else sizes[dim] for dim in dims)
-            return da.from_delayed(pick(made[member, block], name), shape, dtype)
-
+        if made is None:
+            return dims, da.empty([sum(chunks[d]) for d in dims], dtype=dtype, chunks=tuple(chunks[d] for d in dims))
         axis = dims.index("pixel" if "pixel" in dims else "glacier")
-        rows = [da.concatenate([of_block(m, b.index) for b in blocks], axis=axis) for m in range(n_members)]
-        return dims, da.concatenate(rows, axis=0)
+
+        def part(*at: int) -> da.Array:
+            """The results at a position along the first dimensions of the tasks; what stands further in is joined."""
+            if len(at) > len(runs):
+                shape = tuple(chunks[d][at[-1] if i == axis else 0] for i, d in enumerate(dims))
+                return da.from_delayed(pick(made[at], name), shape, dtype)
+            n = [*runs, len(blocks)][len(at)]
+            return da.concatenate([part(*at, i) for i in range(n)], axis=len(at) if len(at) < len(runs) else axis)
+
+        return dims, part()
 
     out = glaciers[[name for name in _CARRIED if name in glaciers.variables]]
     out = out.drop_vars("x", errors="ignore").assign_coords(members.coords)
-    for name, (dims, dtype) in _yearly(settings).items():
-        out[name] = lazy(name, dims, dtype)
-    for name, dtype in PER_GLACIER.items():
-        out[name] = lazy(name, ("member", "glacier"), dtype)
+    out = out.assign({name: lazy(name, dims, dtype) for name, (dims, dtype) in _variables(settings).items()})
+    out = out.assign_coords({name: np.array(values) for name, values in settings.varied.items()})
     if settings.smb_members:
         out = out.assign_coords(smb_member=np.arange(settings.smb_members))
     if settings.thickness_years:
-        out["ice_thickness"] = lazy("ice_thickness", ("member", "thickness_year", "pixel"), "float64")
         out = out.assign(x=glaciers["x"], y=glaciers["y"])
         out = out.assign_coords(thickness_year=np.array(settings.thickness_years))
     out = out.assign_coords(hydro_year=years)

@@ -8,7 +8,8 @@ import xarray as xr
 from alpgm_dask.constants import FLAT_BELOW_AREA
 from alpgm_dask.delta_h import check_function
 from alpgm_dask.evolution.balance import PrescribedBalance
-from alpgm_dask.evolution.block import BlockArrays, Settings, State, evolve_block
+from alpgm_dask.evolution.block import BlockArrays, State, evolve_block
+from alpgm_dask.evolution.settings import Settings
 from alpgm_dask.schema import InputError, annotate
 
 

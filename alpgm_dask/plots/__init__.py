@@ -6,6 +6,7 @@ Regional sums are reduced lazily and computed once, small, before anything is dr
 
 from alpgm_dask.plots.climate import climate_change, has_climate, plot_climate
 from alpgm_dask.plots.common import save
+from alpgm_dask.plots.ensemble import plot_ensemble
 from alpgm_dask.plots.explain import plot_importance, plot_response
 from alpgm_dask.plots.maps import plot_glacier, plot_remaining_ice, remaining_share
 from alpgm_dask.plots.regional import plot_region, plot_smb, regional_balance, regional_series
@@ -16,6 +17,7 @@ __all__ = [
     "has_climate",
     "plot_climate",
     "plot_cumulative",
+    "plot_ensemble",
     "plot_error_by_magnitude",
     "plot_glacier",
     "plot_importance",

@@ -32,7 +32,7 @@ def climate_change(results: xr.Dataset) -> xr.Dataset:
     Dataset (``member``, ``hydro_year``) of cpdd (K day), winter_snowfall and summer_snowfall (kg m-2). A glacier that
     is there for these ten years counts until it vanishes; its own thinning is part of the change.
     """
-    driven = results[list(_DRAWN)]
+    driven = with_members(results[list(_DRAWN)])
     start = driven.isel(hydro_year=slice(0, _SPAN)).mean("hydro_year", skipna=False)
     return (driven - start).mean("glacier").transpose("member", "hydro_year").compute()
 

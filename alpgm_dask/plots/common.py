@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from alpgm_dask.results import as_members
 from alpgm_dask.schema import STATUS
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def save(fig: Figure, path: str | Path, dpi: int = 150) -> Path:
 
 
 def with_members(results: xr.Dataset) -> xr.Dataset:
-    """Results with a ``member`` dimension, also where one member was selected."""
+    """Results with a ``member`` dimension, also where one member was selected; one for each run of an ensemble."""
+    results = as_members(results)
     return results if "member" in results.dims else results.expand_dims("member")
 
 

@@ -9,7 +9,7 @@ import xarray as xr
 
 from alpgm_dask.constants import KM2, KM3
 from alpgm_dask.plots.common import cycle, figure, for_each, groups_of, lived_through, mean_of, with_members
-from alpgm_dask.results import regional_totals
+from alpgm_dask.results import totals_from_start
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,12 +32,8 @@ def regional_series(results: xr.Dataset) -> xr.Dataset:
     Dataset (``member``, ``hydro_year``): the year before the first holds the initial state. Glaciers that
     failed or were not run are left out.
     """
-    lived = lived_through(results)
-    first = results["hydro_year"].values[0] - 1
-    start = results[["initial_area", "initial_volume"]].where(lived, 0.0).sum("glacier")
-    start = start.rename(initial_area="area", initial_volume="volume").expand_dims(hydro_year=[first])
-    totals = regional_totals(results)[["area", "volume"]]
-    return xr.concat([start, totals], "hydro_year").transpose("member", "hydro_year").compute()
+    results = with_members(results)
+    return totals_from_start(results, lived_through(results)).transpose("member", "hydro_year").compute()
 
 
 def regional_balance(results: xr.Dataset) -> xr.Dataset:
@@ -50,6 +46,7 @@ def regional_balance(results: xr.Dataset) -> xr.Dataset:
     -------
     Dataset (``member``, ``hydro_year``): smb, smb_spread (where the results have it); NaN where no ice is left.
     """
+    results = with_members(results)
     lived = lived_through(results)
     start = results["initial_area"].expand_dims(hydro_year=[int(results["hydro_year"][0])], axis=-1)
     ends = results["area"].isel(hydro_year=slice(None, -1)).assign_coords(hydro_year=results["hydro_year"].values[1:])

@@ -97,9 +97,9 @@ def whole_run(glaciers, own, scratch: Path, number: int) -> tuple[float, float]:
         import xarray as xr
 
         members = xr.Dataset(coords={"member": ["1"]})
-        template = assemble(glaciers, YEARS, members, how, made)
+        template = assemble(glaciers, YEARS, members, how)
         store.prime(template, product, ledger={"member": 1, "block": len(packing.blocks(glaciers))})
-        failed = write_blocks(client, made, glaciers, product)
+        failed = write_blocks(client, made, glaciers, product, how)
         store.finish(product)
         seconds = time.perf_counter() - began
         peak = max(client.run(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss).values()) / 1e6

@@ -1,4 +1,4 @@
-"""From the results of a run to what people read: regional totals, tables, what failed."""
+"""Tables of what a run gave: what is left, what failed, and how that compares with inventories."""
 
 from __future__ import annotations
 
@@ -8,68 +8,24 @@ import pandas as pd
 import xarray as xr
 
 from alpgm_dask.constants import KM2, KM3
+from alpgm_dask.results.ensemble import as_members
+from alpgm_dask.results.totals import group_of, without_lost_members
 from alpgm_dask.schema import FAILURE, STATUS, InputError, texts
-
-
-def group_of(results: xr.Dataset) -> xr.DataArray:
-    """(``glacier``) the massif of each glacier; its RGI subregion (elsewhere in it, if some have a massif) without."""
-    massif = texts(results["massif"]) if "massif" in results else np.full(results.sizes["glacier"], "")
-    subregion = texts(results["subregion"]) if "subregion" in results else np.full(massif.size, "all")
-    elsewhere = [f"{name}, elsewhere" for name in subregion] if (massif != "").any() else subregion
-    return xr.DataArray(np.where(massif == "", elsewhere, massif), dims="glacier", name="group")
-
-
-def members_lost(results: xr.Dataset) -> np.ndarray:
-    """Positions of the members in which every glacier failed: they say nothing of the ice that is left."""
-    return np.flatnonzero((results["status"] == STATUS.index("failed")).all("glacier").values)
-
-
-def without_lost_members(results: xr.Dataset) -> xr.Dataset:
-    """Results without the members in which every glacier failed, if there are others."""
-    lost = members_lost(results)
-    if lost.size in (0, results.sizes["member"]):
-        return results
-    return results.isel(member=np.setdiff1d(np.arange(results.sizes["member"]), lost))
-
-
-def regional_totals(results: xr.Dataset, by: xr.DataArray | None = None) -> xr.Dataset:
-    """Area and volume of the region, or of groups of glaciers, year by year; lazy.
-
-    Parameters
-    ----------
-    results
-        results of a run (``member``, ``glacier``, ``hydro_year``).
-    by
-        (``glacier``) labels; None: one total.
-
-    Returns
-    -------
-    Dataset ([``group``,] ``member``, ``hydro_year``): area (m2), volume (m3), and failed_area (``member``): the
-    initial area of glaciers that failed, which the totals leave out in every year.
-    """
-    failed = results["status"] == STATUS.index("failed")
-    totals = results[["area", "volume"]].where(~failed, 0.0)
-    totals["failed_area"] = results["initial_area"].where(failed, 0.0)
-    if by is None:
-        return totals.sum("glacier")
-    return flox.xarray.xarray_reduce(
-        totals, by.rename("group"), func="sum", expected_groups=np.unique(by.values), fill_value=0.0
-    )
 
 
 def summary(results: xr.Dataset) -> pd.DataFrame:
     """One row per massif (or RGI subregion) and one for all: what there was, what is left, what went wrong.
 
-    Means over members, without those in which every glacier failed; the range over members of the last year's volume
-    stands beside it. Areas and volumes of failed
-    glaciers are left out at both ends, so that the change is that of the others.
+    Means over members, and over the variants of an ensemble, without those in which every glacier failed; the range
+    over members of the last year's volume stands beside it. Areas and volumes of failed glaciers are left out at both
+    ends, so that the change is that of the others.
 
     Returns
     -------
     DataFrame, index group: glaciers, area_start, area_end (km2), volume_start, volume_end, volume_end_low,
     volume_end_high (km3), vanished, failed (glaciers, mean over members).
     """
-    results = without_lost_members(results)
+    results = without_lost_members(as_members(results))
     by = group_of(results)
     failed = results["status"] == STATUS.index("failed")
     last = results[["area", "volume"]].isel(hydro_year=-1)
@@ -96,6 +52,7 @@ def summary(results: xr.Dataset) -> pd.DataFrame:
 
 def failures(results: xr.Dataset) -> pd.DataFrame:
     """Failed glaciers with their reason: rgi_id, name, member, reason, initial_area (km2). Empty if there are none."""
+    results = as_members(results)
     failure = results["failure"].values
     member, glacier = np.nonzero(results["status"].values == STATUS.index("failed"))
     return pd.DataFrame(
@@ -167,6 +124,7 @@ def against_inventory(results: xr.Dataset, inventories: xr.Dataset) -> pd.DataFr
     InputError
         if no inventory was made before the run's first year, or none in its last year.
     """
+    results = as_members(results)
     years = inventories["inventory_year"].values
     first, last = int(results["hydro_year"][0]), int(results["hydro_year"][-1])
     if last not in years or not (years < first).any():
