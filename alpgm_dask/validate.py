@@ -20,7 +20,7 @@ from alpgm_dask.config import Config
 from alpgm_dask.schema import InputError
 from alpgm_dask.smb import scoring, validation
 from alpgm_dask.smb.model_store import make_model
-from alpgm_dask.stages import code_fingerprint
+from alpgm_dask.source_code import code_fingerprint
 
 Say = Callable[[str], None]
 
@@ -171,7 +171,7 @@ def run_folds(client: Any, found: Sequence[Job], table: xr.Dataset) -> None:
         after all others are written.
     """
     from distributed import as_completed
-    from tqdm import tqdm
+    from tqdm.auto import tqdm  # in a notebook, a bar of its own
 
     futures: dict[Any, tuple[Job, int]] = {}
     for rank, job in enumerate(found):

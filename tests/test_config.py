@@ -66,7 +66,7 @@ def test_defaults(tmp_path):
     assert found.delta_h.entry is None and found.delta_h.fallback == "huss2010"
     assert found.geometry.mass_conserving and found.geometry.flat_below_area == 0.5
     assert found.geometry.thickness_years == ()
-    assert found.cluster.kind == "local" and found.cluster.workers == 2
+    assert found.cluster.kind == "local" and found.cluster.workers is None and found.cluster.options == {}
     assert found.forcing is None
     learned = load(tmp_path, LEARNED)
     assert learned.smb.model == "gaussian_process" and learned.smb.recipe == "standard-seasonal-regional"
@@ -146,6 +146,9 @@ def test_every_field_is_used(section, name):
     if section is config.Downscaling:  # read as a whole, for the science layer
         assert "config.downscaling.settings(" in source
         return
+    if section is config.Cluster:  # handed on as a whole
+        assert "connect(**config.cluster.model_dump()" in source
+        return
     if section is config.Forcing and name == "adjustment_period":
         assert ".common_period" in source
         return
@@ -188,10 +191,17 @@ def test_a_typo_gives_the_nearest_name(tmp_path, text, message):
         (PRESCRIBED.replace('"prescribed"', '"neural"'), r"smb.model: .*'lasso'.* or 'prescribed' \(given 'neural'\)"),
         (LEARNED.replace('"climate"', '"hourly"'), r"forcing.kind: .*'predictors' or 'climate' \(given 'hourly'\)"),
         (LEARNED + "max_distance = 0\n", r"forcing.max_distance: .*greater than 0 \(given 0\)"),
-        (PRESCRIBED + "[cluster]\nworkers = 0\n", r"cluster.workers: .*greater than or equal to 1 \(given 0\)"),
+        (PRESCRIBED + "[cluster]\nworkers = 0\n", r"cluster.workers: allowed: a number from 1 on.*; given 0"),
+        (
+            PRESCRIBED + '[cluster]\nkind = "slurm"\nworkers = [3, 2]\n',
+            r"cluster.workers: allowed: .*the least and the mo",
+        ),
         (PRESCRIBED + "[geometry]\nflat_below_area = -1\n", r"geometry.flat_below_area: .* \(given -1\)"),
         (PRESCRIBED + '[delta_h]\nfallback = "linear"\n', r"delta_h.fallback: .*'huss2010' or 'flat'"),
-        (PRESCRIBED + '[cluster]\nkind = "gateway"\n', r'cluster.kind: allowed: "local" or an address.*gateway'),
+        (
+            PRESCRIBED + '[cluster]\nkind = "pbs"\n',
+            r'cluster.kind: allowed: "local", "gateway", "slurm", or an addr.*pbs',
+        ),
         (LEARNED + '[smb]\nsample_weight = "some"\n', r"smb.sample_weight: .*'none' or 'balanced' \(given 'some'\)"),
         (LEARNED + "[validation]\nschemes = []\n", r"validation.schemes: .*at least 1"),
         (LEARNED + "[validation]\ninner_splits = 1\n", r"validation.inner_splits: .*greater than or equal to 2"),
