@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from alpgm_dask.cluster.asking import Workers, needed, scale
@@ -37,6 +38,19 @@ def choose(offered: Any, options: Mapping[str, Any]) -> None:
         offered["environment"] = {**THREADS, **offered["environment"]}
 
 
+@lru_cache(maxsize=1)
+def _running_loop() -> Any:
+    """The event loop of all Gateway objects of this process, never stopped: they ask for it when they are collected.
+
+    One that stopped with the object would print an ignored exception into every notebook.
+    """
+    from distributed.utils import LoopRunner
+
+    runner = LoopRunner()
+    runner.start()
+    return runner.loop
+
+
 @contextmanager
 def gateway_client(
     workers: Workers | None, options: Mapping[str, Any], say: Callable[[str], None]
@@ -53,7 +67,7 @@ def gateway_client(
     """
     package = needed("dask_gateway", "gateway")
     with _refusals(package):
-        gateway = package.Gateway()
+        gateway = package.Gateway(loop=_running_loop())
     with gateway:
         with _refusals(package, gateway.address):
             offered = gateway.cluster_options()

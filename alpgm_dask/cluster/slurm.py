@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from shutil import which
@@ -62,13 +63,23 @@ def slurm_client(
     Raises
     ------
     InputError
-        if an option is unknown, or SLURM's commands are not here.
+        if an option is unknown, SLURM's commands are not here, or SLURM refuses such a job.
     """
     jobqueue = needed("dask_jobqueue", "slurm")
     arguments = job_arguments(memory or MEMORY, options)
     if which("sbatch") is None:
         raise InputError("SLURM: there is no command sbatch here; needed: a node that jobs are submitted from")
     with jobqueue.SLURMCluster(**arguments) as cluster:
+        refuse_job(cluster.job_script())
         scale(cluster, workers)
         with cluster.get_client() as client, prepared(client, "SLURM", seconds=None, say=say):
             yield client
+
+
+def refuse_job(script: str) -> None:
+    """Ask SLURM whether it would take a job (InputError): one that it refuses later would be waited for in vain."""
+    asked = subprocess.run(["sbatch", "--test-only"], input=script, capture_output=True, text=True, check=False)
+    if asked.returncode:
+        raise InputError(
+            f"SLURM: refuses a job of these options: {asked.stderr.strip()}; see its partitions and accounts"
+        )
