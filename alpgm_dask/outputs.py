@@ -98,7 +98,7 @@ def write_blocks(
     """Make and write the blocks that the ledger lacks, whole members first; what failed for good, and why."""
     from dask import delayed
     from distributed import as_completed
-    from tqdm.auto import tqdm  # in a notebook, a bar of its own
+    from tqdm import tqdm
 
     layout = {block.index: block for block in blocks(glaciers)}
     write, pending = delayed(store.write_block), store.pending(product)

@@ -171,7 +171,7 @@ def run_folds(client: Any, found: Sequence[Job], table: xr.Dataset) -> None:
         after all others are written.
     """
     from distributed import as_completed
-    from tqdm.auto import tqdm  # in a notebook, a bar of its own
+    from tqdm import tqdm
 
     futures: dict[Any, tuple[Job, int]] = {}
     for rank, job in enumerate(found):

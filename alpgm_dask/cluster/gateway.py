@@ -75,7 +75,7 @@ def gateway_client(
             cluster = gateway.new_cluster(offered, shutdown_on_close=True)
         with cluster:
             scale(cluster, workers)
-            with cluster.get_client() as client, prepared(client, cluster.name, seconds=FIRST_WORKER, say=say):
+            with cluster.get_client() as client, prepared(client, "Dask Gateway", seconds=FIRST_WORKER, say=say):
                 yield client
 
 
