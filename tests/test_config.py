@@ -94,6 +94,14 @@ def test_urls_stay_as_they_are(tmp_path):
     assert load(tmp_path, PRESCRIBED, catalog="s3://other/c.yaml").catalog == "s3://other/c.yaml"
 
 
+def test_the_output_is_a_folder(tmp_path):
+    """Stages, model and pictures are files: a URL would become a folder named "s3:"."""
+    message = r"run\.toml: output 's3://bucket/run' is no folder; allowed: one that this process and workers see"
+    with pytest.raises(InputError, match=message):
+        load(tmp_path, PRESCRIBED, output="s3://bucket/run")
+    assert re.search(message, refusal(tmp_path, PRESCRIBED.replace('output = "run"', 'output = "s3://bucket/run"')))
+
+
 def test_paths_of_a_stored_model_are_relative_to_the_run_file(tmp_path):
     one = load(tmp_path, LEARNED + '[smb]\nmodel = "stored"\npath = "model"\n')
     assert one.smb.path == (str(tmp_path / "model"),)

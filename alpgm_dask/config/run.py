@@ -85,6 +85,11 @@ def load_config(path: str | Path, **overrides: str) -> Config:
         key: _resolve(Path(), overrides[key]) if overrides.get(key) else _resolve(path.parent, getattr(config, key))
         for key in ("catalog", "output")
     }
+    if "://" in resolved["output"]:
+        raise InputError(
+            f"{path}: output {resolved['output']!r} is no folder; allowed: one that this process and workers see under "
+            "the same path"
+        )
     resolved["smb"] = config.smb.model_copy(update={"path": tuple(_resolve(path.parent, p) for p in config.smb.path)})
     return config.model_copy(update=resolved)
 
