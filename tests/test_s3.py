@@ -8,7 +8,7 @@ import servers
 import xarray as xr
 
 from alpgm_dask import store
-from alpgm_dask.catalog import open_catalog
+from alpgm_dask.catalog import check_catalog, open_catalog
 from alpgm_dask.cluster import connect
 from alpgm_dask.config import load_config
 from alpgm_dask.schema import InputError
@@ -48,6 +48,25 @@ def test_a_catalog_in_a_bucket_is_that_of_the_folder(catalog, demo_catalog):
     assert there.url("glaciers") == "s3://alps/demo/glaciers.zarr"
     xr.testing.assert_identical(there.read("glaciers").load(), here.read("glaciers").load())
     assert there.read("outlines").equals(here.read("outlines"))
+
+
+def test_what_lies_beside_a_catalog_is_checked_as_in_a_folder(catalog, demo_catalog):
+    there, here = check_catalog(catalog), check_catalog(demo_catalog)
+    assert [(line.name, line.status, line.remark) for line in there] == [(h.name, "ok", h.remark) for h in here]
+
+
+def test_nobody_is_refused(catalog, monkeypatch):
+    import s3fs
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(
+        InputError, match=r"catalog\.yaml: does not open: .*credentials; needed: credentials in the env"
+    ):
+        open_catalog(catalog)
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def test_what_is_not_there_is_refused(catalog):
