@@ -88,6 +88,15 @@ def test_paths_are_relative_to_the_run_file_and_overrides_to_the_working_directo
     assert load(tmp_path, PRESCRIBED, output="../there").output == str(tmp_path / "there")
 
 
+def test_another_cluster_replaces_the_section(tmp_path):
+    text = PRESCRIBED + '[cluster]\nworkers = 4\nmemory = "3GB"\n'
+    assert load(tmp_path, text, cluster=None).cluster.workers == 4
+    found = load(tmp_path, text, cluster="gateway").cluster
+    assert (found.kind, found.workers, found.memory) == ("gateway", None, None)
+    with pytest.raises(InputError, match=r"cluster\.kind: allowed: .*given 'cloud'"):
+        load(tmp_path, text, cluster="cloud")
+
+
 def test_urls_stay_as_they_are(tmp_path):
     found = load(tmp_path, PRESCRIBED.replace("data/catalog.yaml", "s3://bucket/catalog.yaml"))
     assert found.catalog == "s3://bucket/catalog.yaml"

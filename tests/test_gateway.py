@@ -8,12 +8,15 @@ import time
 
 import cloudpickle
 import dask
+import numpy as np
 import pytest
 import servers
 
 import alpgm_dask
+from alpgm_dask import pipeline, store
 from alpgm_dask.cluster import THREADS, connect
 from alpgm_dask.cluster.gateway import _running_loop
+from alpgm_dask.config import load_config
 from alpgm_dask.schema import InputError
 
 pytestmark = pytest.mark.hub
@@ -74,6 +77,37 @@ def test_a_cluster_grows_with_its_work_and_is_gone_after_an_error(gateway):
             client.cancel(futures)
             _ = 1 / 0
         servers.wait_until(lambda: not _clusters(), 30, "the cluster's end")
+
+
+RUN = """
+title = "on a Gateway"
+catalog = "{catalog}"
+output = "run"
+[glaciers]
+massifs = ["Bois Noirs"]
+[period]
+start = 2016
+end = 2020
+[smb]
+model = "prescribed"
+prescribed = -1.0
+[cluster]
+kind = "gateway"
+workers = [1, 2]
+options = {{worker_cores = 1, environment = {{PRIVATE = "not-for-results"}}}}
+"""
+
+
+def test_a_run_file_asks_for_a_cluster(gateway, demo_catalog, tmp_path):
+    (tmp_path / "run.toml").write_text(RUN.format(catalog=demo_catalog))
+    said = []
+    with dask.config.set(gateway):
+        folder = pipeline.run(load_config(tmp_path / "run.toml"), say=said.append)
+        servers.wait_until(lambda: not _clusters(), 30, "the cluster's end")
+    assert any(line.startswith(f"Dask dashboard: {gateway['gateway.address']}") for line in said)
+    results = store.open_store(str(folder / "results.zarr"))
+    assert set(np.unique(results["status"])) <= {1, 2} and results.attrs["failed_blocks"] == 0
+    assert "not-for-results" not in str(results.attrs)
 
 
 @pytest.mark.parametrize(

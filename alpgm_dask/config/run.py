@@ -63,7 +63,8 @@ def load_config(path: str | Path, **overrides: str) -> Config:
     path
         a TOML file.
     **overrides
-        values for ``catalog`` or ``output`` that replace the file's, relative to the working directory.
+        values for ``catalog`` or ``output`` that replace the file's, relative to the working directory; a kind of
+        ``cluster`` that replaces the whole section.
 
     Raises
     ------
@@ -77,6 +78,8 @@ def load_config(path: str | Path, **overrides: str) -> Config:
         raise InputError(f"{path}: there is no such run file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML: {error}") from error
+    if overrides.get("cluster"):
+        given["cluster"] = {"kind": overrides["cluster"]}
     try:
         config = Config.model_validate(given)
     except ValidationError as error:
