@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN ?= demo/run
 
-.PHONY: demo test check format benchmark clean
+.PHONY: demo test test-hub check format benchmark clean
 
 # the environment is made anew only when what it consists of changes
 $(VENV)/.made: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[ann,adjust,test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[ann,adjust,coregister,test]"
+	touch $@
+
+$(VENV)/.made-hub: $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[ann,adjust,test,hub]"
 	touch $@
 
 demo: $(VENV)/.made
@@ -23,6 +27,10 @@ check: $(VENV)/.made
 
 test: check
 	$(BIN)/python -m pytest
+
+# servers on the loopback interface; what Chromium, Node or npm would be needed for skips, saying so, where they are absent
+test-hub: $(VENV)/.made-hub
+	$(BIN)/python -m pytest -m hub
 
 format: $(VENV)/.made
 	$(BIN)/ruff check --fix .

@@ -13,7 +13,7 @@ The science is ALPGM's (Bolibar et al. 2020, doi:10.5194/tc-14-565-2020). The ho
 - ``store``, ``cluster``, ``stages``, ``config``: Zarr, Dask, kept work, run files
 - ``pipeline``, ``ingest``, ``cli``: what ``alpgm`` does; ``learning``: training, fit and climate of a run; ``outputs``,
   ``report``: results on disk, and as text
-- ``kernels``, ``schema``, ``constants``: arrays in and out; words; numbers
+- ``kernels``, ``schema``, ``constants``, ``source_code``: arrays in and out; words; numbers; which code this is
 """
 
 from __future__ import annotations

@@ -69,7 +69,8 @@ def prime_results(template: xr.Dataset, product: str, config: Config, inputs: In
     if inputs.geodetic is not None:
         mark_corrected(template, inputs.geodetic)
     template.attrs |= store.provenance(config.title, **inputs.urls)
-    template.attrs |= {"fingerprint": key, "run": config.model_dump_json(), "featureType": "timeSeries"}
+    run = config.model_dump_json(exclude={"cluster"})  # numbers do not depend on it, and its options may be private
+    template.attrs |= {"fingerprint": key, "run": run, "featureType": "timeSeries"}
     *run_dims, _ = template["status"].dims
     ledger = {dim: template.sizes[dim] for dim in run_dims} | {"block": len(blocks(inputs.glaciers))}
     store.prime(template, product, overwrite=True, ledger=ledger)

@@ -23,7 +23,8 @@ from alpgm_dask.packing import blocks
 from alpgm_dask.report import save_figures
 from alpgm_dask.schema import InputError
 from alpgm_dask.smb.geodetic import geodetic_factors
-from alpgm_dask.stages import RESULTS, STAGES, Stages, code_fingerprint, inputs_fingerprint
+from alpgm_dask.source_code import code_fingerprint
+from alpgm_dask.stages import RESULTS, STAGES, Stages, inputs_fingerprint
 
 Say = Callable[[str], None]
 
@@ -109,7 +110,7 @@ def run(
         check_results(str(Path(config.output) / RESULTS), keys["evolution"], resume=resume, overwrite=overwrite)
     n = inputs.glaciers.sizes["glacier"]
     say(f"{config.title}: {n} glaciers in {len(blocks(inputs.glaciers))} blocks, {len(config.years)} years")
-    with connect(config.cluster.kind, workers=config.cluster.workers, memory=config.cluster.memory) as client:
+    with connect(**config.cluster.model_dump(), say=say) as client:
         say(f"Dask dashboard: {client.dashboard_link}")
         one = Run(config, inputs, stages, keys, client)
         if "training" in keys:
@@ -135,7 +136,7 @@ def training_session(config: Config, say: Say) -> Iterator[tuple[Any, xr.Dataset
     """A Dask client, the training table of a run in memory, and the run's folder, for what a run does not do itself."""
     inputs = open_inputs(config)
     stages = Stages(Path(config.output), (), say)
-    with connect(config.cluster.kind, workers=config.cluster.workers, memory=config.cluster.memory) as client:
+    with connect(**config.cluster.model_dump(), say=say) as client:
         say(f"Dask dashboard: {client.dashboard_link}")
         one = Run(config, inputs, stages, keys_of(config, inputs, stages), client)
         train(one)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alpgm_dask.source_code import code_fingerprint
 from alpgm_dask.store import digest, fingerprint
 
 #: Stages of a run, in their order.
@@ -16,18 +17,6 @@ STAGES = ("training", "smb", "adjustment", "forcing", "evolution", "figures")
 
 #: The results store in the folder of a run.
 RESULTS = "results.zarr"
-
-#: Parts of the package that no number of a run goes through.
-_NOT_IN_NUMBERS = ("plots", "convert", "demo", "cli", "report.py", "ingest")
-
-
-def code_fingerprint(part: str = "") -> str:
-    """Hash of the source that makes the numbers of a run, or of one part of the package: other code, other results."""
-    here = Path(__file__).parent
-    whole = here / part
-    names = {p.relative_to(here): p for p in ([whole] if whole.is_file() else sorted(whole.rglob("*.py")))}
-    kept = {str(n): p.read_text() for n, p in names.items() if part or n.parts[0] not in _NOT_IN_NUMBERS}
-    return digest(kept)
 
 
 @dataclass

@@ -20,7 +20,7 @@ from alpgm_dask.config import Config
 from alpgm_dask.schema import InputError
 from alpgm_dask.smb import scoring, validation
 from alpgm_dask.smb.model_store import make_model
-from alpgm_dask.stages import code_fingerprint
+from alpgm_dask.source_code import code_fingerprint
 
 Say = Callable[[str], None]
 

@@ -66,8 +66,8 @@ def test_defaults(tmp_path):
     assert found.delta_h.entry is None and found.delta_h.fallback == "huss2010"
     assert found.geometry.mass_conserving and found.geometry.flat_below_area == 0.5
     assert found.geometry.thickness_years == ()
-    assert found.cluster.kind == "local" and found.cluster.workers == 2
     assert found.ensemble.thickness_factors == (1.0,) and found.ensemble.delta_h_shifts == (0.0,)
+    assert found.cluster.kind == "local" and found.cluster.workers is None and found.cluster.options == {}
     assert found.forcing is None
     learned = load(tmp_path, LEARNED)
     assert learned.smb.model == "gaussian_process" and learned.smb.recipe == "standard-seasonal-regional"
@@ -89,10 +89,27 @@ def test_paths_are_relative_to_the_run_file_and_overrides_to_the_working_directo
     assert load(tmp_path, PRESCRIBED, output="../there").output == str(tmp_path / "there")
 
 
+def test_another_cluster_replaces_the_section(tmp_path):
+    text = PRESCRIBED + '[cluster]\nworkers = 4\nmemory = "3GB"\n'
+    assert load(tmp_path, text, cluster=None).cluster.workers == 4
+    found = load(tmp_path, text, cluster="gateway").cluster
+    assert (found.kind, found.workers, found.memory) == ("gateway", None, None)
+    with pytest.raises(InputError, match=r"cluster\.kind: allowed: .*given 'cloud'"):
+        load(tmp_path, text, cluster="cloud")
+
+
 def test_urls_stay_as_they_are(tmp_path):
     found = load(tmp_path, PRESCRIBED.replace("data/catalog.yaml", "s3://bucket/catalog.yaml"))
     assert found.catalog == "s3://bucket/catalog.yaml"
     assert load(tmp_path, PRESCRIBED, catalog="s3://other/c.yaml").catalog == "s3://other/c.yaml"
+
+
+def test_the_output_is_a_folder(tmp_path):
+    """Stages, model and pictures are files: a URL would become a folder named "s3:"."""
+    message = r"run\.toml: output 's3://bucket/run' is no folder; allowed: one that this process and workers see"
+    with pytest.raises(InputError, match=message):
+        load(tmp_path, PRESCRIBED, output="s3://bucket/run")
+    assert re.search(message, refusal(tmp_path, PRESCRIBED.replace('output = "run"', 'output = "s3://bucket/run"')))
 
 
 def test_paths_of_a_stored_model_are_relative_to_the_run_file(tmp_path):
@@ -147,6 +164,9 @@ def test_every_field_is_used(section, name):
     if section is config.Downscaling:  # read as a whole, for the science layer
         assert "config.downscaling.settings(" in source
         return
+    if section is config.Cluster:  # handed on as a whole
+        assert "connect(**config.cluster.model_dump()" in source
+        return
     if section is config.Forcing and name == "adjustment_period":
         assert ".common_period" in source
         return
@@ -189,10 +209,17 @@ def test_a_typo_gives_the_nearest_name(tmp_path, text, message):
         (PRESCRIBED.replace('"prescribed"', '"neural"'), r"smb.model: .*'lasso'.* or 'prescribed' \(given 'neural'\)"),
         (LEARNED.replace('"climate"', '"hourly"'), r"forcing.kind: .*'predictors' or 'climate' \(given 'hourly'\)"),
         (LEARNED + "max_distance = 0\n", r"forcing.max_distance: .*greater than 0 \(given 0\)"),
-        (PRESCRIBED + "[cluster]\nworkers = 0\n", r"cluster.workers: .*greater than or equal to 1 \(given 0\)"),
+        (PRESCRIBED + "[cluster]\nworkers = 0\n", r"cluster.workers: allowed: a number from 1 on.*; given 0"),
+        (
+            PRESCRIBED + '[cluster]\nkind = "slurm"\nworkers = [3, 2]\n',
+            r"cluster.workers: allowed: .*the least and the mo",
+        ),
         (PRESCRIBED + "[geometry]\nflat_below_area = -1\n", r"geometry.flat_below_area: .* \(given -1\)"),
         (PRESCRIBED + '[delta_h]\nfallback = "linear"\n', r"delta_h.fallback: .*'huss2010' or 'flat'"),
-        (PRESCRIBED + '[cluster]\nkind = "gateway"\n', r'cluster.kind: allowed: "local" or an address.*gateway'),
+        (
+            PRESCRIBED + '[cluster]\nkind = "pbs"\n',
+            r'cluster.kind: allowed: "local", "gateway", "slurm", or an addr.*pbs',
+        ),
         (LEARNED + '[smb]\nsample_weight = "some"\n', r"smb.sample_weight: .*'none' or 'balanced' \(given 'some'\)"),
         (LEARNED + "[validation]\nschemes = []\n", r"validation.schemes: .*at least 1"),
         (LEARNED + "[validation]\ninner_splits = 1\n", r"validation.inner_splits: .*greater than or equal to 2"),

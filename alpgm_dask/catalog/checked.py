@@ -133,9 +133,10 @@ def _standing(ds: xr.Dataset, where: str) -> str:
 def check_catalog(path: str | Path, *, reach: bool = False, timeout: float = 30.0) -> list[Checked]:
     """Check every entry of a catalog, and go on after one that fails.
 
-    Local entries are opened with every combination of their parameters' options (the first 64): the data are there and
-    finished, and what has temperature along time is climate as the contract wants it. Entries elsewhere are checked for
-    form (place, options, what must be said of them) and, if asked for, opened with their default parameters.
+    Entries here, or beside the catalog in a bucket, are opened with every combination of their parameters' options (the
+    first 64): the data are there and finished, and what has temperature along time is climate as the contract wants it.
+    Entries elsewhere are checked for form (place, options, what must be said of them) and, if asked for, opened with
+    their default parameters.
 
     Parameters
     ----------
@@ -161,18 +162,23 @@ def _check_entry(catalog: Catalog, name: str, reach: bool, timeout: float) -> Ch
     for choice in islice(catalog.choices(name), MAX_CHOICES):
         try:
             chosen = catalog.with_parameters(**choice)
-            remarks.append(_form(chosen, name) if chosen.is_remote(name) else _opened(chosen, name))
+            remarks.append(_form(chosen, name) if _elsewhere(chosen, name) else _opened(chosen, name))
         except Exception as error:
             said = ", ".join(f"{key}={value}" for key, value in choice.items())
             failures.append(f"{said}: " * bool(said) + _words(error).removeprefix(f"{catalog.path}: entry {name!r}: "))
     if failures:
         more = f" (and {len(failures) - 1} more combinations of parameters)" if len(failures) > 1 else ""
         return Checked(name, FAILED, where, failures[0] + more)
-    if reach and catalog.is_remote(name):
+    if reach and _elsewhere(catalog, name):
         return _reach(catalog, name, timeout)
     tried = f"{count} combinations of parameters" if count <= MAX_CHOICES else f"{MAX_CHOICES} of {count} combinations"
     remark = f"{tried}; {remarks[0]}" if count > 1 else remarks[0]
-    return Checked(name, NOT_REACHED if catalog.is_remote(name) else OK, where, remark)
+    return Checked(name, NOT_REACHED if _elsewhere(catalog, name) else OK, where, remark)
+
+
+def _elsewhere(catalog: Catalog, name: str) -> bool:
+    """Whether data are somebody else's: neither on this machine nor beside the catalog in a bucket."""
+    return catalog.is_remote(name) and not catalog.is_beside(name)
 
 
 def _place(catalog: Catalog, name: str) -> str:

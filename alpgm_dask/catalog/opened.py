@@ -139,6 +139,10 @@ class Catalog:
         """Whether the entry's data are not on this machine."""
         return rules.protocol_of(self.url(name)) not in rules.LOCAL_PROTOCOLS
 
+    def is_beside(self, name: str) -> bool:
+        """Whether the entry's data lie beside the catalog, wherever that is: in one's own bucket, say."""
+        return str(self._source(name)["kwargs"].get("url", "")).startswith("{CATALOG_DIR}")
+
     def _by_gdal(self, name: str, url: str) -> bool:
         return self.kind(name) == "raster" and rules.protocol_of(url) in ("", "file", "http", "https")
 
@@ -189,9 +193,9 @@ def _package_of(error: ImportError) -> str:
 
 
 def _is_foreign_failure(error: Exception) -> bool:
-    """Whether an error comes from the library that reads an Icechunk repository or a raster, and not from here."""
+    """Whether an error comes from a library that reads a repository, a raster or a bucket, and not from here."""
     module = type(error).__module__.split(".")[0]
-    return module in ("icechunk", "rasterio")
+    return module in ("icechunk", "rasterio", "botocore", "gcsfs") or isinstance(error, PermissionError)
 
 
 def _placeholders(content: Any) -> Iterator[str]:
@@ -261,6 +265,12 @@ def load_content(path: str) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such catalog") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {error}") from error
+    except Exception as error:
+        if not _is_foreign_failure(error):
+            raise
+        raise InputError(
+            f"{path}: does not open: {error}; needed: credentials in the environment that allow it"
+        ) from error
     if not isinstance(content, dict) or content.get("version") != 2:
         raise InputError(f"{path}: not an Intake 2 catalog (needs 'version: 2' and {', '.join(_SECTIONS)})")
     missing = [section for section in _SECTIONS if not isinstance(content.get(section), dict)]

@@ -24,6 +24,8 @@ how good is it, why:   alpgm validate RUN.toml, alpgm explain RUN.toml
 "alpgm VERB --help" says what a verb takes. Exit status: 0 done, 1 the work failed, 2 the input was refused.
 """
 
+_CLUSTER = "local, gateway, slurm or an address, as it comes, instead of all that the run file says of a cluster"
+
 
 def _parser() -> argparse.ArgumentParser:
     from alpgm_dask import __version__
@@ -65,6 +67,7 @@ def _add_run(verbs: Any) -> None:
         parser.add_argument("file", type=Path, metavar="RUN.toml", help="run file")
         parser.add_argument("--catalog", help="catalog instead of the run file's")
         parser.add_argument("--output", help="folder of the run instead of the run file's")
+        parser.add_argument("--cluster", metavar="KIND", help=_CLUSTER)
         parser.set_defaults(call=call)
         if verb == "run":
             parser.add_argument("--resume", action="store_true", help="finish results that were cut short")
@@ -96,6 +99,7 @@ def _add_validate(verbs: Any) -> None:
     )
     parser.add_argument("--catalog", help="catalog instead of the run file's")
     parser.add_argument("--output", help="folder of the run instead of the run file's")
+    parser.add_argument("--cluster", metavar="KIND", help=_CLUSTER)
     parser.add_argument("--overwrite", action="store_true", help="replace validations of other inputs or settings")
     parser.set_defaults(call=_validate)
 
@@ -107,13 +111,14 @@ def _add_explain(verbs: Any) -> None:
     parser.add_argument("--scheme", default="logo", help="what is held out for the importance (default: %(default)s)")
     parser.add_argument("--catalog", help="catalog instead of the run file's")
     parser.add_argument("--output", help="folder of the run instead of the run file's")
+    parser.add_argument("--cluster", metavar="KIND", help=_CLUSTER)
     parser.set_defaults(call=_explain)
 
 
 def _config(arguments: argparse.Namespace) -> Any:
     from alpgm_dask.config import load_config
 
-    return load_config(arguments.file, catalog=arguments.catalog, output=arguments.output)
+    return load_config(arguments.file, catalog=arguments.catalog, output=arguments.output, cluster=arguments.cluster)
 
 
 def _run(arguments: argparse.Namespace) -> None:

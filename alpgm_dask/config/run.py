@@ -74,7 +74,8 @@ def load_config(path: str | Path, **overrides: str) -> Config:
     path
         a TOML file.
     **overrides
-        values for ``catalog`` or ``output`` that replace the file's, relative to the working directory.
+        values for ``catalog`` or ``output`` that replace the file's, relative to the working directory; a kind of
+        ``cluster`` that replaces the whole section.
 
     Raises
     ------
@@ -88,6 +89,8 @@ def load_config(path: str | Path, **overrides: str) -> Config:
         raise InputError(f"{path}: there is no such run file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML: {error}") from error
+    if overrides.get("cluster"):
+        given["cluster"] = {"kind": overrides["cluster"]}
     try:
         config = Config.model_validate(given)
     except ValidationError as error:
@@ -96,6 +99,11 @@ def load_config(path: str | Path, **overrides: str) -> Config:
         key: _resolve(Path(), overrides[key]) if overrides.get(key) else _resolve(path.parent, getattr(config, key))
         for key in ("catalog", "output")
     }
+    if "://" in resolved["output"]:
+        raise InputError(
+            f"{path}: output {resolved['output']!r} is no folder; allowed: one that this process and workers see under "
+            "the same path"
+        )
     resolved["smb"] = config.smb.model_copy(update={"path": tuple(_resolve(path.parent, p) for p in config.smb.path)})
     return config.model_copy(update=resolved)
 

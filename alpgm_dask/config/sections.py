@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from alpgm_dask import forcing
+from alpgm_dask import cluster, forcing
 from alpgm_dask.constants import FLAT_BELOW_AREA, KM2, LAPSE_RATE, REFERENCE_PERIOD
 
 
@@ -173,32 +173,34 @@ class Ensemble(Section):
 class Cluster(Section):
     """Where the work is done."""
 
-    kind: str = Field("local", description='"local", or a scheduler\'s address such as "tcp://10.0.0.1:8786"')
-    workers: int = Field(2, ge=1, description="processes of a local cluster, one thread each")
-    memory: str = Field("1.5GB", description="limit of each local worker")
+    kind: str = Field("local", description='"local", "gateway", "slurm", or an address such as "tcp://10.0.0.1:8786"')
+    workers: int | tuple[int, int] | None = Field(
+        None, description="of one thread each; the least and the most of gateway and slurm; none: 2"
+    )
+    memory: str | None = Field(None, description="limit of each worker of local and slurm; none: 1.5GB")
+    options: dict[str, Any] = Field({}, description="of gateway: what its server offers; of slurm: of its jobs")
 
     @field_validator("kind")
     @classmethod
     def _kind(cls, kind: str) -> str:
-        if kind != "local" and "://" not in kind:
-            raise ValueError('allowed: "local" or an address such as "tcp://host:8786"')
+        cluster.check_kind(kind)
         return kind
 
-    @model_validator(mode="after")
-    def _of_a_local_cluster(self) -> Cluster:
-        if self.kind != "local" and self.model_fields_set & {"workers", "memory"}:
-            raise ValueError(
-                f'workers and memory are those of a local cluster; leave them out with kind = "{self.kind}"'
-            )
-        return self
+    @field_validator("workers")
+    @classmethod
+    def _workers(cls, workers: int | tuple[int, int] | None) -> int | tuple[int, int] | None:
+        if workers is not None:
+            cluster.check_workers(workers)
+        return workers
 
     @field_validator("memory")
     @classmethod
-    def _memory(cls, memory: str) -> str:
-        from dask.utils import parse_bytes
-
-        try:
-            parse_bytes(memory)
-        except ValueError as error:
-            raise ValueError('allowed: a number and its unit, such as "1.5GB"') from error
+    def _memory(cls, memory: str | None) -> str | None:
+        if memory is not None:
+            cluster.check_memory(memory)
         return memory
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Cluster:
+        cluster.check_asked(self.kind, self.workers, self.memory, self.options)
+        return self

@@ -1,4 +1,4 @@
-"""The default method: thinning that never decreases downwards, fitted robustly, as smooth as held-out pixels ask for."""
+"""The default method: thinning that never decreases downwards, fitted robustly, as smooth as held-out pixels ask."""
 
 from __future__ import annotations
 

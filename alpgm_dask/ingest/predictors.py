@@ -15,7 +15,7 @@ from alpgm_dask import forcing, store
 from alpgm_dask.catalog import Catalog, Entry, open_catalog
 from alpgm_dask.ingest.listing import check_name, list_entries, pieces_of
 from alpgm_dask.schema import InputError, annotate, texts
-from alpgm_dask.stages import code_fingerprint
+from alpgm_dask.source_code import code_fingerprint
 
 Say = Callable[[str], None]
 

@@ -1,4 +1,4 @@
-"""A Dask client as a context manager: processes on this machine, or a scheduler that runs elsewhere."""
+"""Processes of one thread on this machine, which a terminal's Ctrl-C leaves alone."""
 
 from __future__ import annotations
 
@@ -8,16 +8,7 @@ from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
-#: Every worker is one thread: the kernels and small matrix products are slower, not faster, when threads of BLAS or
-#: TensorFlow compete for its core.
-THREADS = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-}
+from alpgm_dask.cluster.workers import THREADS
 
 
 @contextmanager
@@ -38,32 +29,11 @@ def _interrupts_kept_from_children() -> Iterator[None]:
 
 
 @contextmanager
-def connect(kind: str = "local", *, workers: int = 2, memory: str = "1.5GB") -> Iterator[Any]:
-    """A client of a cluster; a local one is stopped at the end, another only disconnected.
-
-    Parameters
-    ----------
-    kind
-        ``local``: one process per worker on this machine, or a scheduler's address (``tcp://host:port``).
-    workers, memory
-        number of local workers and memory limit of each.
-
-    Yields
-    ------
-    distributed.Client
-
-    Notes
-    -----
-    Workers are new processes that import the main module: a script (not a notebook) must call this, and all that
-    calls it, under ``if __name__ == "__main__":``.
-    """
+def local_client(workers: int, memory: str) -> Iterator[Any]:
+    """A client of that many new processes on this machine, each of one thread and with a limit of memory."""
     import dask
     from distributed import Client, LocalCluster
 
-    if kind != "local":
-        with Client(kind) as client:
-            yield client
-        return
     environment = {"distributed.nanny.pre-spawn-environ": {**THREADS, "MALLOC_TRIM_THRESHOLD_": "65536"}}
     with dask.config.set(environment), ExitStack() as stack:
         with _interrupts_kept_from_children():
