@@ -26,7 +26,7 @@ check: $(VENV)/.made
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # servers on the loopback interface; what Chromium, Node or npm would be needed for skips, saying so, where they are absent
 test-hub: $(VENV)/.made-hub

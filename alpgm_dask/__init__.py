@@ -8,11 +8,12 @@ The science is ALPGM's (Bolibar et al. 2020, doi:10.5194/tc-14-565-2020). The ho
 - ``forcing``: the one form of climate; climate at each glacier, as yearly and monthly predictors
 - ``features``, ``smb``: the features of the mass-balance models, and the models; ``validate``, ``explain``: how good
   they are, and what they go by
-- ``delta_h``, ``evolution``: how glaciers thin and retreat, block by block, member by member
+- ``delta_h``: how the thinning of a glacier is spread over its elevations, fitted to two surveys, or a stated stand-in
+- ``evolution``: how glaciers thin and retreat, block by block, member by member
 - ``results``, ``plots``: regional totals, tables, pictures
 - ``store``, ``cluster``, ``stages``, ``config``: Zarr, Dask, kept work, run files
-- ``pipeline``, ``ingest``, ``cli``: what ``alpgm`` does; ``learning``: training, fit and climate of a run; ``outputs``,
-  ``report``: results on disk, and as text
+- ``pipeline``, ``ingest``, ``cli``: what ``alpgm`` does; ``learning``: training, fit and climate of a run; ``surveys``:
+  its delta-h functions; ``outputs``, ``report``: results on disk, and as text
 - ``kernels``, ``schema``, ``constants``, ``source_code``: arrays in and out; words; numbers; which code this is
 """
 
@@ -47,6 +48,7 @@ _PUBLIC = {
     "load_model": "smb",
     "load_published": "smb",
     "functions_for": "delta_h",
+    "fit_region": "delta_h",
     "evolve": "evolution",
     "evolve_geometry": "evolution",
     "regional_totals": "results",

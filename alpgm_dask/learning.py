@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from alpgm_dask import features, forcing, smb
+from alpgm_dask import evolution, features, forcing, smb, store
 from alpgm_dask.config import Config
-from alpgm_dask.inputs import Inputs, last_year
+from alpgm_dask.inputs import Inputs, directly, last_year
 from alpgm_dask.inputs.climate import at_last_elevation, choose_points
 from alpgm_dask.schema import InputError, annotate, texts
 from alpgm_dask.smb.base import balanced_weights
+from alpgm_dask.smb.geodetic import geodetic_factors
 from alpgm_dask.smb.model_store import make_model
 
 
@@ -195,3 +196,41 @@ def handover(climate: xr.Dataset) -> str:
     low, middle, high = climate["handover_step"].isel(predictor=0).quantile([0.05, 0.5, 0.95]).values
     spread = f"5-95 %: {low:+.0f} to {high:+.0f}"
     return f"; degree-days step by {middle:+.0f} K day where the projection takes over ({spread})"
+
+
+def fed_model(inputs: Inputs, config: Config, folder: Path) -> tuple[evolution.Model | None, int]:
+    """The model in a run's folder as the tasks take it, and how many members it has; none where smb is prescribed."""
+    if config.forcing is None:
+        return None, 1
+    learned = inputs.model or smb.load_model(folder / "model")
+    n_members = len(learned.predict_members(np.zeros((1, len(features.feature_names(learned.recipe))))))
+    model = evolution.Model(
+        learned.recipe,
+        learned.predict_members,
+        config.forcing.elevation_feedback,
+        getattr(learned, "feature_low_", None),
+        getattr(learned, "feature_high_", None),
+    )
+    if inputs.geodetic is not None:
+        model = model.corrected(geodetic_factors(inputs.geodetic))
+    return model, n_members
+
+
+def balance_source(
+    inputs: Inputs, config: Config, folder: Path, model: evolution.Model | None
+) -> tuple[Any, xr.Dataset]:
+    """Where the mass balance of the run comes from, and its climate members."""
+    years = np.array(config.years)
+    alone = xr.Dataset(coords={"member": np.array(["1"], dtype=object)})
+    if model is None:
+        return evolution.Prescribed(np.broadcast_to(np.asarray(config.smb.prescribed, "float64"), years.shape)), alone
+    climate, projection = store.open_direct(str(folder / "forcing.zarr")), inputs.projection
+    members = alone
+    if projection is not None and "member" in projection.dims:
+        members = xr.Dataset(coords={k: v for k, v in projection.coords.items() if v.dims == ("member",)}).compute()
+    if config.forcing.kind == "predictors":
+        return evolution.FromPredictors(climate, model), members
+    opened = directly(inputs, config)
+    parts = [forcing.days_of(p, config.years) for p in (opened.history, opened.projection) if p is not None]
+    how = downscaling_of(inputs, config)
+    return evolution.FromClimate(tuple(p for p in parts if p.sizes["time"]), climate, model, years, how), members

@@ -12,17 +12,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from alpgm_dask import evolution, forcing, learning, smb, store
+from alpgm_dask import evolution, forcing, learning, store, surveys
 from alpgm_dask.cluster import connect
 from alpgm_dask.config import Config
 from alpgm_dask.constants import KM2
-from alpgm_dask.features import feature_names
 from alpgm_dask.inputs import Inputs, directly, open_inputs
 from alpgm_dask.outputs import BlocksFailedError, check_results, outcome, prime_results, write_blocks
 from alpgm_dask.packing import blocks
 from alpgm_dask.report import save_figures
 from alpgm_dask.schema import InputError
-from alpgm_dask.smb.geodetic import geodetic_factors
 from alpgm_dask.source_code import code_fingerprint
 from alpgm_dask.stages import RESULTS, STAGES, Stages, inputs_fingerprint
 
@@ -64,6 +62,10 @@ def keys_of(config: Config, inputs: Inputs, stages: Stages) -> dict[str, str]:
             taken = {role: points.tolist() for role, points in inputs.points.items()}
             upstream["adjustment"] = stages.key("adjustment", driven[1:3], taken, how)
         upstream["forcing"] = stages.key("forcing", driven, where, upstream.get("adjustment"))
+    if config.delta_h.elevation_models is not None:
+        taken = [data[entry] for entry in (config.delta_h.elevation_models, config.glaciers.entry)]
+        how = [whole["delta_h"][name] for name in ("method", "plausible")]
+        upstream["delta_h"] = stages.key("delta_h", taken, whole["glaciers"], how, code_fingerprint("plots"))
     settings = [whole[name] for name in ("glaciers", "period", "smb", "delta_h", "geometry", "ensemble")]
     evolved = stages.key("evolution", data, upstream, settings)
     drawn = stages.key("figures", evolved, code_fingerprint("plots"))
@@ -73,7 +75,7 @@ def keys_of(config: Config, inputs: Inputs, stages: Stages) -> dict[str, str]:
 def run(
     config: Config, *, resume: bool = False, overwrite: bool = False, force: Collection[str] = (), say: Say = print
 ) -> Path:
-    """Do what a run file says: training table, SMB model, forcing, evolution, figures.
+    """Do what a run file says: training table, SMB model, forcing, delta-h functions, evolution, figures.
 
     Parameters
     ----------
@@ -120,6 +122,8 @@ def run(
             one = adjust(one)
         if "forcing" in keys:
             force_glaciers(one)
+        if "delta_h" in keys:
+            one = fit_delta_h(one)
         evolve(one, resume=resume)
     draw(one)
     return one.folder
@@ -213,49 +217,33 @@ def force_glaciers(one: Run) -> None:
     one.stages.do("forcing", one.keys["forcing"], product, make)
 
 
-def fed_model(one: Run) -> tuple[evolution.Model | None, int]:
-    """The mass-balance model as the tasks take it, and the number of its members; none where it is prescribed."""
-    if one.config.forcing is None:
-        return None, 1
-    learned = one.inputs.model or smb.load_model(one.folder / "model")
-    n_members = len(learned.predict_members(np.zeros((1, len(feature_names(learned.recipe))))))
-    model = evolution.Model(
-        learned.recipe,
-        learned.predict_members,
-        one.config.forcing.elevation_feedback,
-        getattr(learned, "feature_low_", None),
-        getattr(learned, "feature_high_", None),
-    )
-    if one.inputs.geodetic is not None:
-        model = model.corrected(geodetic_factors(one.inputs.geodetic))
-    return model, n_members
+def fit_delta_h(one: Run) -> Run:
+    """Stage 5, on request: functions fitted to two surveys, and what stands in elsewhere; the run goes on with them."""
+    product, asked = one.folder / "delta_h.zarr", one.config.delta_h
 
+    def make() -> str:
+        found = surveys.save_functions(
+            store.open_direct(one.inputs.urls[asked.elevation_models]),
+            one.inputs.glaciers.drop_dims("pixel"),
+            str(product),
+            method=asked.method,
+            plausible=asked.plausible,
+            attrs=store.provenance("delta-h functions", **one.inputs.urls),
+        )
+        surveys.draw_functions(one.inputs.surveys, found, one.folder / "figures" / "delta_h")
+        return surveys.outcome(found)
 
-def balance_source(one: Run, model: evolution.Model | None) -> tuple[Any, xr.Dataset]:
-    """Where the mass balance of the run comes from, and its climate members."""
-    config, years = one.config, np.array(one.config.years)
-    alone = xr.Dataset(coords={"member": np.array(["1"], dtype=object)})
-    if model is None:
-        return evolution.Prescribed(np.broadcast_to(np.asarray(config.smb.prescribed, "float64"), years.shape)), alone
-    climate, projection = store.open_direct(str(one.folder / "forcing.zarr")), one.inputs.projection
-    members = alone
-    if projection is not None and "member" in projection.dims:
-        members = xr.Dataset(coords={k: v for k, v in projection.coords.items() if v.dims == ("member",)}).compute()
-    if config.forcing.kind == "predictors":
-        return evolution.FromPredictors(climate, model), members
-    opened = directly(one.inputs, config)
-    parts = [forcing.days_of(p, config.years) for p in (opened.history, opened.projection) if p is not None]
-    how = learning.downscaling_of(one.inputs, config)
-    return evolution.FromClimate(tuple(p for p in parts if p.sizes["time"]), climate, model, years, how), members
+    one.stages.do("delta_h", one.keys["delta_h"], product, make)
+    return replace(one, inputs=replace(one.inputs, delta_h=store.open_store(str(product))))
 
 
 def evolve(one: Run, *, resume: bool) -> None:
-    """Stage 5: every glacier year by year; the workers that make a block write it."""
+    """Stage 6: every glacier year by year; the workers that make a block write it."""
     config, product = one.config, one.folder / RESULTS
 
     def make() -> str:
-        model, smb_members = fed_model(one)
-        source, members = balance_source(one, model)
+        model, smb_members = learning.fed_model(one.inputs, config, one.folder)
+        source, members = learning.balance_source(one.inputs, config, one.folder, model)
         how = evolution.Settings(
             mass_conserving=config.geometry.mass_conserving,
             flat_below_area=config.geometry.flat_below_area * KM2,
@@ -289,7 +277,7 @@ def glaciers_to_evolve(one: Run) -> xr.Dataset:
 
 
 def draw(one: Run) -> None:
-    """Stage 6: pictures of the results."""
+    """Stage 7: pictures of the results."""
     product = one.folder / "figures"
 
     def make() -> str:

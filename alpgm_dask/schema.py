@@ -63,6 +63,15 @@ STATUS = ("not_run", "ok", "vanished", "failed")
 #: Why a glacier failed, as a CF flag.
 FAILURE = ("none", "no_ice", "ice_not_finite", "forcing_not_finite", "smb_not_finite", "block_error")
 
+#: Where the delta-h function of a glacier comes from, as a CF flag, in the order of preference.
+DELTA_H_SOURCE = ("own", "massif", "huss2010", "flat")
+
+#: Why a glacier uses a function of its own, or none, as a CF flag.
+DELTA_H_REASON = (
+    *("fitted", "not_surveyed", "cloud", "few_pixels", "little_range", "no_thinning", "little_coverage"),
+    "no_better_than_size_class",
+)
+
 VARIABLES: dict[str, Variable] = {
     # -- glaciers ------------------------------------------------------------------------------------------
     "rgi_id": Variable("", "glacier identifier (RGI)"),
@@ -142,6 +151,17 @@ VARIABLES: dict[str, Variable] = {
     "delta_h": Variable("1", "elevation change over normalized elevation, 1 where the surface sinks most"),
     "normalized_elevation": Variable("1", "0 at the top of the glacier, 1 at its terminus"),
     "delta_h_source": Variable("", "where the glacier's delta-h function comes from"),
+    "delta_h_spread": Variable("1", "standard error of delta_h"),
+    "delta_h_reason": Variable("1", "why delta_h is fitted to the glacier, or why not", flag_meanings=DELTA_H_REASON),
+    "pixels": Variable("1", "pixels of the glacier in the surveys"),
+    "pixels_used": Variable("1", "pixels that are believed, and delta_h was fitted to"),
+    "share_covered": Variable("1", "share of the glacier's pixels that are believed"),
+    "residual_spread": Variable("m", "normalized median absolute deviation of the changes from the fitted ones"),
+    "held_out_error": Variable("m", "root mean square error of delta_h at pixels that were left out in tiles"),
+    "class_error": Variable("m", "the same of the size-class curve"),
+    "greatest_change": Variable("m", "elevation change between the surveys where delta_h is 1"),
+    "lowest_elevation": Variable("m", "elevation where normalized elevation is 1"),
+    "highest_elevation": Variable("m", "elevation where normalized elevation is 0"),
     "mass_residual": Variable("kg", "mass asked for that the ice could not give"),
     # -- results -------------------------------------------------------------------------------------------
     "status": Variable("1", "how the glacier's run ended", flag_meanings=STATUS),

@@ -13,7 +13,7 @@ from alpgm_dask.source_code import code_fingerprint
 from alpgm_dask.store import digest, fingerprint
 
 #: Stages of a run, in their order.
-STAGES = ("training", "smb", "adjustment", "forcing", "evolution", "figures")
+STAGES = ("training", "smb", "adjustment", "forcing", "delta_h", "evolution", "figures")
 
 #: The results store in the folder of a run.
 RESULTS = "results.zarr"

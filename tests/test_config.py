@@ -189,7 +189,10 @@ def test_every_field_is_used(section, name):
         (PRESCRIBED + '[glacers]\nids = ["a"]\n', r"unknown field 'glacers' \(did you mean 'glaciers'\?\)"),
         (PRESCRIBED + '[glaciers]\nmasifs = ["a"]\n', r"unknown field 'glaciers.masifs' \(did you mean 'massifs'\?\)"),
         (LEARNED + "max_distanse = 3\n", r"unknown field 'forcing.max_distanse' \(did you mean 'max_distance'\?\)"),
-        (PRESCRIBED + "[delta_h]\nzzz = 3\n", r"unknown field 'delta_h.zzz' \(allowed: entry, fallback\)"),
+        (
+            PRESCRIBED + "[delta_h]\nzzz = 3\n",
+            r"unknown field 'delta_h.zzz' \(allowed: entry, elevation_models, ",
+        ),
         ('zzz = "x"\n' + PRESCRIBED, r"unknown field 'zzz' \(allowed: title, catalog, "),
     ],
 )

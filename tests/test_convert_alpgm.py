@@ -104,7 +104,7 @@ def test_inventories_sum_areas_and_weigh_elevations():
     assert np.isnan(ds["area"].values[1]).all()
 
 
-def test_delta_h_keeps_the_nodes_and_gives_a_shared_id_to_each(tmp_path):
+def test_delta_h_comes_on_the_common_grid_and_a_shared_id_gives_it_to_each(tmp_path):
     folder = tmp_path / "delta_h_param"
     folder.mkdir()
     for glims_id, n in (("G1", 3), ("G2", 2), ("G9", 2)):
@@ -113,8 +113,11 @@ def test_delta_h_keeps_the_nodes_and_gives_a_shared_id_to_each(tmp_path):
     report = ConversionReport("x")
     ds = alpgm_tables.delta_h_functions(tmp_path, {"G1": ["A.2", "A.1"], "G2": ["A.3"]}, report)
     assert ds["rgi_id"].values.tolist() == ["A.1", "A.2", "A.3"]
-    assert ds["n_nodes"].values.tolist() == [3, 3, 2]
-    np.testing.assert_array_equal(ds["normalized_elevation"].values[2], [1.0, 0.0, np.nan])
+    assert ds["delta_h"].dims == ("glacier", "normalized_elevation") and ds.sizes["normalized_elevation"] == 201
+    # linear between the nodes as published: (0, 0), (0.5, 0.25), (1, 1), and (0, 0), (1, 1)
+    at = ds["delta_h"].sel(normalized_elevation=[0.0, 0.25, 0.5, 0.75, 1.0], method="nearest")
+    np.testing.assert_allclose(at[0], [0.0, 0.125, 0.25, 0.625, 1.0])
+    np.testing.assert_allclose(at[2], [0.0, 0.25, 0.5, 0.75, 1.0])
     assert report.count("delta-h functions of a GLIMS id that no glacier has") == 1
     assert report.count("delta-h functions of a GLIMS id of several glaciers") == 1
     (folder / "G2_dh.csv").unlink()

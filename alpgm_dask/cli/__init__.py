@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alpgm_dask.cli import catalog, convert, predictors
+from alpgm_dask.cli import catalog, convert, delta_h, predictors
 from alpgm_dask.schema import InputError
 
 
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_explain(verbs)
     convert.add(verbs)
     predictors.add(verbs)
+    delta_h.add(verbs)
     catalog.add(verbs)
     show = verbs.add_parser("show", help="table and pictures of a run")
     show.add_argument("run", type=Path, metavar="FOLDER", help="the run's folder: output in its run file")
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_run(verbs: Any) -> None:
-    force = "do a stage again: training, smb, adjustment, forcing, evolution or figures (may be given more than once)"
+    force = "do a stage again (may be repeated): training, smb, adjustment, forcing, delta_h, evolution or figures"
     for verb, call, text in (
         ("run", _run, "do what a run file says; stages whose inputs and settings are unchanged are skipped"),
         ("check", _check, "check a run file and its inputs, without doing any work"),

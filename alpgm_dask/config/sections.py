@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from alpgm_dask import cluster, forcing
 from alpgm_dask.constants import FLAT_BELOW_AREA, KM2, LAPSE_RATE, REFERENCE_PERIOD
+from alpgm_dask.delta_h.screening import PLAUSIBLE
 
 
 class Section(BaseModel):
@@ -127,7 +128,21 @@ class DeltaH(Section):
     """Where delta-h functions come from."""
 
     entry: str | None = Field(None, description="entry with functions of single glaciers; none: only the fallback")
+    elevation_models: str | None = Field(None, description="entry with two surveys that functions are fitted to")
+    method: Literal["monotone", "published"] = Field("monotone", description="how they are fitted")
+    plausible: tuple[float, float] = Field(PLAUSIBLE, description="m, lowest and highest change that is believed")
     fallback: Literal["huss2010", "flat"] = Field("huss2010", description="for glaciers without a function")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DeltaH:
+        if self.entry is not None and self.elevation_models is not None:
+            raise ValueError("entry and elevation_models are given; allowed: one of them")
+        unused = self.model_fields_set & {"method", "plausible"}
+        if self.elevation_models is None and unused:
+            raise ValueError(f"{min(unused)} goes with elevation_models; leave it out, or name them")
+        if not self.plausible[0] < 0 < self.plausible[1]:
+            raise ValueError(f"plausible {list(self.plausible)}; allowed: a negative and a positive number, m")
+        return self
 
 
 class Geometry(Section):

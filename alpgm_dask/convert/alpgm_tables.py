@@ -11,6 +11,7 @@ import xarray as xr
 
 from alpgm_dask.convert.inventory import Matcher, read_table, rows_of
 from alpgm_dask.convert.report import ConversionReport
+from alpgm_dask.delta_h import NODES
 from alpgm_dask.schema import InputError, annotate
 
 #: Years that the four French inventories stand for.
@@ -120,7 +121,7 @@ def _report_topography(
 
 
 def delta_h_functions(data: Path, ids_of: Mapping[str, list[str]], report: ConversionReport) -> xr.Dataset:
-    """ALPGM's published delta-h functions (glacier, node), nodes exactly as published, padded with NaN.
+    """ALPGM's published delta-h functions (glacier, normalized_elevation), linear between the nodes as published.
 
     A function belongs to a GLIMS id. Where several RGI glaciers carry that id each of them gets the function, as in
     ALPGM; ``glims_id`` says so.
@@ -128,7 +129,7 @@ def delta_h_functions(data: Path, ids_of: Mapping[str, list[str]], report: Conve
     Raises
     ------
     InputError
-        if a function has no partner file, or other values than 0 to 1 over 0 to 1.
+        if a function has no partner file, or its nodes do not fall from 1 to 0.
     """
     functions, unknown, shared = [], [], []
     for nodes_file in sorted((data / "delta_h_param").glob("*_DEM.csv")):
@@ -137,7 +138,8 @@ def delta_h_functions(data: Path, ids_of: Mapping[str, list[str]], report: Conve
         if not values_file.exists():
             raise InputError(f"{nodes_file}: variable 'delta_h' is missing; allowed: beside it {values_file.name}")
         nodes, values = (np.loadtxt(path, ndmin=1) for path in (nodes_file, values_file))
-        if nodes.shape != values.shape or not np.isfinite([nodes, values]).all() or np.ptp([*nodes, 0, 1]) > 1:
+        falling = nodes.shape == values.shape and (np.diff(nodes) < 0).all()
+        if not falling or not np.isfinite([nodes, values]).all() or np.ptp([*nodes, 0, 1]) > 1:
             raise InputError(f"{values_file}: variable 'delta_h' has {values.shape} values on {nodes.shape} nodes")
         owners = ids_of.get(glims_id, [])
         unknown += [] if owners else [glims_id]
@@ -147,22 +149,15 @@ def delta_h_functions(data: Path, ids_of: Mapping[str, list[str]], report: Conve
     report.totals["delta-h functions (glaciers)"] = len(functions)
     report.add("delta-h functions of a GLIMS id that no glacier has", len(unknown), "left out", unknown)
     report.add("delta-h functions of a GLIMS id of several glaciers", len(shared), "each gets it, as in ALPGM", shared)
-    width = max((nodes.size for _, _, nodes, _ in functions), default=1)
-    table = np.full((2, len(functions), width), np.nan)
-    for g, (_, _, nodes, values) in enumerate(functions):
-        table[:, g, : nodes.size] = nodes, values
+    table = [np.interp(NODES, nodes[::-1], values[::-1]) for _, _, nodes, values in functions]
     ds = xr.Dataset(
-        {
-            "normalized_elevation": (("glacier", "node"), table[0]),
-            "delta_h": (("glacier", "node"), table[1]),
-            "n_nodes": ("glacier", np.array([nodes.size for _, _, nodes, _ in functions], dtype="int32")),
-        },
+        {"delta_h": (("glacier", "normalized_elevation"), np.reshape(table, (len(functions), NODES.size)))},
         coords={
+            "normalized_elevation": NODES,
             "rgi_id": ("glacier", _texts(f[0] for f in functions)),
             "glims_id": ("glacier", _texts(f[1] for f in functions)),
         },
     )
-    ds["n_nodes"].attrs = {"long_name": "number of nodes of the function", "units": "1"}
     return annotate(ds)
 
 

@@ -34,9 +34,12 @@ class Curve:
     elevations: tuple[float, float]
     used: np.ndarray
 
+    def rising(self) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes and values, from the top down."""
+        order = np.argsort(self.nodes, kind="stable")
+        return self.nodes[order], self.values[order]
+
     def at(self, surface_elevation: np.ndarray) -> np.ndarray:
         """Value at elevations in m (pixel,), linear between nodes, that of the end beyond."""
         low, high = self.elevations
-        place = (high - surface_elevation) / (high - low)
-        order = np.argsort(self.nodes, kind="stable")
-        return np.interp(place, self.nodes[order], self.values[order])
+        return np.interp((high - surface_elevation) / (high - low), *self.rising())

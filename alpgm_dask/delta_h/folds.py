@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-#: m, side of a tile: about as far as errors of elevation models are alike from pixel to pixel.
-TILE = 500.0
+#: m, longest side of a tile: about as far as errors of elevation models are alike from pixel to pixel; and tiles that a
+#: glacier is long at least: without a third of its elevations none can show what its function is worth.
+TILE, TILES_ALONG = 500.0, 5
 
 #: Folds of tiles that are left out in turn, and folds within the rest on which settings are chosen.
 FOLDS, INNER_FOLDS = 5, 4
@@ -14,18 +15,17 @@ FOLDS, INNER_FOLDS = 5, 4
 PIXELS_OF_A_TILE = 64
 
 
-def tiles(x: np.ndarray | None, y: np.ndarray | None, n: int, side: float = TILE) -> np.ndarray:
+def tiles(x: np.ndarray | None, y: np.ndarray | None, n: int) -> np.ndarray:
     """(pixel,) number of the tile that each of n pixels lies in, from 0 without a gap.
 
     Parameters
     ----------
     x, y
         (pixel,) m; None: pixels stand in the order of their raster, and neighbours in it make a tile.
-    side
-        m.
     """
     if x is None or y is None:
         return np.arange(n) // PIXELS_OF_A_TILE
+    side = max(min(TILE, max(np.ptp(x), np.ptp(y)) / TILES_ALONG), 1.0)
     column, row = (np.floor((at - at.min()) / side).astype("int64") for at in (x, y))
     return np.unique(column * (row.max() + 1) + row, return_inverse=True)[1]
 

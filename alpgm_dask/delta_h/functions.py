@@ -1,4 +1,4 @@
-"""One delta-h function per glacier, with a stated fallback where a glacier has none of its own."""
+"""Which delta-h function each glacier of a run uses: its own, or a stated fallback, shifted within its spread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask.kernels.delta_h import huss2010
-from alpgm_dask.schema import InputError, annotate, texts
+from alpgm_dask.schema import DELTA_H_SOURCE, InputError, annotate, texts
 
 #: What may stand in where a glacier has no function of its own.
 FALLBACKS = ("huss2010", "flat")
@@ -46,8 +46,9 @@ def functions_for(
     glaciers
         rgi_id and area (``glacier``); small per-glacier variables, read here.
     own
-        functions of some glaciers: delta_h and normalized_elevation (``glacier``, ``node``), NaN after the last node,
-        and rgi_id; where known, delta_h_spread. None: there are none.
+        functions of some glaciers and their rgi_id; where known, delta_h_spread and delta_h_source. On a common grid:
+        delta_h (``glacier``, ``normalized_elevation``); on nodes of their own: delta_h and normalized_elevation
+        (``glacier``, ``node``), NaN after the last node. None: there are none.
     kind
         what stands in elsewhere, see :func:`fallback`.
     shift
@@ -64,22 +65,20 @@ def functions_for(
     """
     ids = texts(glaciers["rgi_id"])
     nodes, values = fallback(glaciers["area"].values, kind)
-    width = max(nodes.size, own.sizes["node"] if own is not None else 0)
-    at = np.full((ids.size, width), np.nan)
-    curve = np.full((ids.size, width), np.nan)
+    width = max(nodes.size, _last_size(own)) if own is not None else nodes.size
+    at, curve = np.full((2, ids.size, width), np.nan)
     spread = np.full((ids.size, width), DEFAULT_SPREAD)
     at[:, : nodes.size], curve[:, : nodes.size] = nodes, values
     if own is not None:
+        rows, found = _rows(ids, own)
+        own = own.isel(glacier=found)
         check_functions(own)
-        where = {rgi_id: i for i, rgi_id in enumerate(texts(own["rgi_id"]))}
-        own_at, own_curve = own["normalized_elevation"].values, own["delta_h"].values
-        own_spread = own["delta_h_spread"].values if "delta_h_spread" in own else np.full_like(own_curve, np.nan)
-        for i, rgi_id in enumerate(ids):
-            if rgi_id in where:
-                j, n = where[rgi_id], own.sizes["node"]
-                at[i], curve[i] = np.nan, np.nan
-                at[i, :n], curve[i, :n] = own_at[j], own_curve[j]
-                spread[i, :n] = np.where(np.isfinite(own_spread[j]), own_spread[j], DEFAULT_SPREAD)
+        own_at, own_curve = on_nodes(own)
+        n = own_curve.shape[1]
+        at[rows], curve[rows] = np.nan, np.nan
+        at[rows, :n], curve[rows, :n] = own_at, own_curve
+        if "delta_h_spread" in own:
+            spread[rows, :n] = np.where(np.isfinite(own["delta_h_spread"]), own["delta_h_spread"], DEFAULT_SPREAD)
     out = xr.Dataset(
         {
             "delta_h": (("glacier", "node"), shifted(curve, spread, shift)),
@@ -90,6 +89,25 @@ def functions_for(
         coords={"rgi_id": ("glacier", ids)},
     )
     return annotate(out)
+
+
+def on_nodes(own: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """(glacier, node) normalized elevation and value of functions in either form, see :func:`functions_for`."""
+    if "normalized_elevation" not in own.dims:
+        return own["normalized_elevation"].values, own["delta_h"].values
+    curve = own["delta_h"].transpose("glacier", "normalized_elevation").values
+    return np.where(np.isfinite(curve), own["normalized_elevation"].values, np.nan), curve
+
+
+def _last_size(own: xr.Dataset) -> int:
+    return own.sizes["normalized_elevation" if "normalized_elevation" in own.dims else "node"]
+
+
+def _rows(ids: np.ndarray, own: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Positions among `ids` (glacier,) of those that have a function, and positions of these functions."""
+    where = {rgi_id: i for i, rgi_id in enumerate(texts(own["rgi_id"]))}
+    rows = np.array([i for i, rgi_id in enumerate(ids) if rgi_id in where], dtype=int)
+    return rows, np.array([where[rgi_id] for rgi_id in ids[rows]], dtype=int)
 
 
 def shifted(delta_h: np.ndarray, spread: np.ndarray | float, shift: float) -> np.ndarray:
@@ -120,9 +138,21 @@ def shifted(delta_h: np.ndarray, spread: np.ndarray | float, shift: float) -> np
 
 
 def sources(ids: np.ndarray, own: xr.Dataset | None, kind: str) -> np.ndarray:
-    """(glacier,) "own" where a glacier has a function, else the name of what stands in."""
-    known = set(texts(own["rgi_id"])) if own is not None else set()
-    return np.array(["own" if rgi_id in known else kind for rgi_id in texts(ids)], dtype=object)
+    """(glacier,) where each function comes from: what `own` says of it or "own", else the name of what stands in."""
+    out = np.full(len(ids), kind, dtype=object)
+    if own is not None:
+        rows, found = _rows(texts(ids), own)
+        out[rows] = _source_words(own.isel(glacier=found))
+    return out
+
+
+def _source_words(own: xr.Dataset) -> np.ndarray:
+    if "delta_h_source" not in own:
+        return np.full(own.sizes["glacier"], "own", dtype=object)
+    said = own["delta_h_source"]
+    if said.dtype.kind not in "iu":
+        return texts(said).astype(object)
+    return np.array(DELTA_H_SOURCE, dtype=object)[said.values]
 
 
 def check_functions(own: xr.Dataset, where: str = "delta_h") -> None:
@@ -131,7 +161,7 @@ def check_functions(own: xr.Dataset, where: str = "delta_h") -> None:
     unique, count = np.unique(ids, return_counts=True)
     if (count > 1).any():
         raise InputError(f"{where}: rgi_id {str(unique[count > 1][0])!r} stands {count.max()} times; allowed: once")
-    for rgi_id, at, curve in zip(ids, own["normalized_elevation"].values, own["delta_h"].values, strict=True):
+    for rgi_id, at, curve in zip(ids, *on_nodes(own), strict=True):
         check_function(at[np.isfinite(curve)], curve[np.isfinite(curve)], str(rgi_id), where)
 
 

@@ -1,8 +1,8 @@
 """The method behind ALPGM's published delta-h functions, step by step, with its fixed thresholds and its slips.
 
 Kept for comparison: it reproduces the functions that Bolibar et al. (2020, doi:10.5194/tc-14-565-2020) used for the
-French Alps, from the same rasters. Its thresholds in metres belong to those rasters (1979 to 2011, two clouded elevation
-models): for other data there is :mod:`alpgm_dask.delta_h.monotone`.
+French Alps, from the same rasters. Its thresholds in metres belong to those rasters (1979 to 2011, clouds and all): for
+other data there is :mod:`alpgm_dask.delta_h.monotone`.
 """
 
 from __future__ import annotations

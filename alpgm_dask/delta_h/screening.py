@@ -28,7 +28,7 @@ def screen(surface_elevation: np.ndarray, change: np.ndarray, plausible: tuple[f
     """(pixel,) whether a change is believed: plausible, and near to those at about its elevation.
 
     The filter of 3 NMAD around the median by elevation is common for differences of elevation models over glaciers
-    (McNabb et al. 2019, doi:10.5194/tc-13-895-2019, Sect. 2.3); here the median runs along the pixels in order of elevation.
+    (McNabb et al. 2019, doi:10.5194/tc-13-895-2019); here the median runs along the pixels in order of elevation.
 
     Parameters
     ----------

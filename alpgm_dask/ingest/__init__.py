@@ -1,6 +1,7 @@
 """From raw archives, or out of nothing (the demo region), to stores and the catalog that lists them."""
 
 from alpgm_dask.ingest.climate import save_climate
+from alpgm_dask.ingest.delta_h import make_delta_h
 from alpgm_dask.ingest.elevation import convert_elevation
 from alpgm_dask.ingest.predictors import glacier_places, make_predictors
 from alpgm_dask.ingest.stores import (
@@ -20,6 +21,7 @@ __all__ = [
     "convert_rasters",
     "demo_entries",
     "glacier_places",
+    "make_delta_h",
     "make_predictors",
     "save_climate",
     "save_conversion",

@@ -28,14 +28,22 @@ OBSERVATIONS_NEED: Needs = {
     **dict.fromkeys(("smb", "mean_elevation", "area"), ("glacier", "hydro_year")),
     "hydro_year": ("hydro_year",),
 }
-DELTA_H_NEED: Needs = {
-    "rgi_id": _GLACIER,
-    **dict.fromkeys(("normalized_elevation", "delta_h"), ("glacier", "node")),
+SURVEYS_NEED: Needs = {
+    **dict.fromkeys(("rgi_id", "area", "row_start", "row_size"), _GLACIER),
+    **dict.fromkeys(packing.ELEVATION_VARIABLES, ("pixel",)),
 }
 GEODETIC_NEED: Needs = dict.fromkeys(("rgi_id", "geodetic_factor"), _GLACIER)
 #: Variables of a projection that have its members.
 _WITH_MEMBERS = ("cpdd", "winter_snowfall", "summer_snowfall", "tas_monthly", "snowfall_monthly")
 _MONTHLY = ("tas_monthly", "snowfall_monthly")
+
+
+def delta_h_need(ds: xr.Dataset) -> Needs:
+    """Functions on a common grid, or on nodes of their own."""
+    if "node" in ds.dims:
+        return {"rgi_id": _GLACIER, **dict.fromkeys(("normalized_elevation", "delta_h"), ("glacier", "node"))}
+    grid = "normalized_elevation"
+    return {"rgi_id": _GLACIER, grid: (grid,), "delta_h": ("glacier", grid)}
 
 
 def predictors_need(ds: xr.Dataset, recipe: str, where: str, *, members: bool) -> Needs:

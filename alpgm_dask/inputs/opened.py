@@ -44,6 +44,8 @@ class Inputs:
         take, the same number in the same order in both; empty where climate is not at points.
     lapse_rate
         K m-1 of each month, October first, estimated from all points of the history; None if that was not asked for.
+    surveys
+        packed elevation and elevation change that delta-h functions are fitted to; None if none are.
     """
 
     glaciers: xr.Dataset
@@ -57,6 +59,7 @@ class Inputs:
     urls: dict[str, str]
     points: dict[str, np.ndarray] = field(default_factory=dict)
     lapse_rate: tuple[float, ...] | None = None
+    surveys: xr.Dataset | None = None
 
 
 def open_inputs(config: Config) -> Inputs:
@@ -75,10 +78,13 @@ def open_inputs(config: Config) -> Inputs:
     if asked is not None and config.glaciers.clip_to_outline:
         clipped = evolution.clipped_elevation(glaciers).compute()
         glaciers = glaciers.assign(mean_elevation=clipped.fillna(glaciers["mean_elevation"]))
-    delta_h = observations = history = projection = geodetic = model = recipe = None
+    delta_h = surveys = observations = history = projection = geodetic = model = recipe = None
     if config.delta_h.entry is not None:
-        delta_h = read(config.delta_h.entry, lambda ds: needs.DELTA_H_NEED)
+        delta_h = read(config.delta_h.entry, needs.delta_h_need)
         check_functions(delta_h, where_of(config, config.delta_h.entry))
+    if config.delta_h.elevation_models is not None:
+        surveys = read(config.delta_h.elevation_models, lambda ds: needs.SURVEYS_NEED)
+        _check_surveys(surveys, glaciers, where_of(config, config.delta_h.elevation_models))
     if config.smb.geodetic is not None:
         geodetic = read(config.smb.geodetic, lambda ds: needs.GEODETIC_NEED)
         geodetic_factors(geodetic, where_of(config, config.smb.geodetic))
@@ -91,9 +97,19 @@ def open_inputs(config: Config) -> Inputs:
         if asked.projection is not None:
             projection = read.climate(asked.projection, recipe, members=True)
             projection = _members(projection, asked.members, where_of(config, asked.projection))
-    inputs = Inputs(glaciers, delta_h, observations, history, projection, geodetic, model, recipe, read.urls)
+    inputs = Inputs(
+        glaciers, delta_h, observations, history, projection, geodetic, model, recipe, read.urls, surveys=surveys
+    )
     check_climate(config, inputs)
     return _at_points_taken(config, inputs) if asked is not None and asked.kind == "climate" else inputs
+
+
+def _check_surveys(surveys: xr.Dataset, glaciers: xr.Dataset, where: str) -> None:
+    """Refuse surveys that are not packed, or show no glacier of the run (InputError)."""
+    packing.blocks(surveys)
+    ids = schema.texts(surveys["rgi_id"])
+    if not np.isin(schema.texts(glaciers["rgi_id"]), ids).any():
+        raise InputError(f"{where}: none of the run's glaciers is among the {ids.size} surveyed, such as {ids[0]!r}")
 
 
 def _at_points_taken(config: Config, inputs: Inputs) -> Inputs:

@@ -6,6 +6,7 @@ Regional sums are reduced lazily and computed once, small, before anything is dr
 
 from alpgm_dask.plots.climate import climate_change, has_climate, plot_climate
 from alpgm_dask.plots.common import save
+from alpgm_dask.plots.delta_h import plot_delta_h, plot_delta_h_sources
 from alpgm_dask.plots.ensemble import plot_ensemble
 from alpgm_dask.plots.explain import plot_importance, plot_response
 from alpgm_dask.plots.maps import plot_glacier, plot_remaining_ice, remaining_share
@@ -17,6 +18,8 @@ __all__ = [
     "has_climate",
     "plot_climate",
     "plot_cumulative",
+    "plot_delta_h",
+    "plot_delta_h_sources",
     "plot_ensemble",
     "plot_error_by_magnitude",
     "plot_glacier",
