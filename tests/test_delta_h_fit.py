@@ -8,8 +8,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_clips import CLOUDED, OVERWRITTEN, clips
+from scipy.optimize import lsq_linear
 
-from alpgm_dask.delta_h import NODES, fit
+from alpgm_dask.delta_h import NODES, fit, monotone
 from alpgm_dask.delta_h.curve import Curve
 from alpgm_dask.delta_h.folds import spatial_folds, tiles
 from alpgm_dask.delta_h.screening import screen
@@ -97,6 +98,27 @@ def test_whatever_the_pixels_a_function_rises_from_0_to_1(n, exponent, terminus,
     assert (np.diff(values) >= -1e-12).all()
     assert not (found["delta_h_spread"].values < 0).any()  # NaN where fewer than two folds can be left out
     assert found["normalized_elevation"].values.tolist() == NODES.tolist()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(30, 200), st.sampled_from(monotone.STIFFNESS), st.integers(0, 2**32 - 1))
+def test_the_spline_is_the_bounded_least_squares_of_all_pixels(n, stiffness, seed):
+    """Against the same sum of squares written out row by row, and minimised by another method."""
+    rng = np.random.default_rng(seed)
+    place, thinning, weights = rng.random(n), 20 * rng.random(n), rng.random(n) + 0.1
+    problem = monotone._Problem(monotone._rises(place), thinning, weights)
+    rows = [np.sqrt(weights)[:, None] * problem.basis]
+    right = [np.sqrt(weights) * thinning]
+    scale = np.sqrt(weights.sum())
+    for j in range(2, problem.basis.shape[1] - 1):  # neighbouring rises, without the two constants
+        difference = np.zeros(problem.basis.shape[1])
+        difference[j], difference[j + 1] = -1.0, 1.0
+        rows.append(scale * np.sqrt(stiffness) * difference[None])
+    rows.append(scale * 1e-4 * np.eye(problem.basis.shape[1]))
+    right.append(np.zeros(sum(len(r) for r in rows[1:])))
+    slow = lsq_linear(np.vstack(rows), np.concatenate(right), bounds=(0, np.inf), tol=1e-14, max_iter=2000).x
+    fast = problem.solve(stiffness)
+    np.testing.assert_allclose(problem.basis @ fast, problem.basis @ slow, atol=2e-3)
 
 
 def test_the_order_of_pixels_does_not_matter():
