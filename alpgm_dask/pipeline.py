@@ -222,15 +222,16 @@ def fit_delta_h(one: Run) -> Run:
     product, asked = one.folder / "delta_h.zarr", one.config.delta_h
 
     def make() -> str:
+        surveyed = store.open_direct(one.inputs.urls[asked.elevation_models])
         found = surveys.save_functions(
-            store.open_direct(one.inputs.urls[asked.elevation_models]),
+            surveyed,
             one.inputs.glaciers.drop_dims("pixel"),
             str(product),
             method=asked.method,
             plausible=asked.plausible,
             attrs=store.provenance("delta-h functions", **one.inputs.urls),
         )
-        surveys.draw_functions(one.inputs.surveys, found, one.folder / "figures" / "delta_h")
+        surveys.draw_functions(surveyed, found, one.folder / "figures" / "delta_h")
         return surveys.outcome(found)
 
     one.stages.do("delta_h", one.keys["delta_h"], product, make)

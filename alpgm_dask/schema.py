@@ -69,7 +69,7 @@ DELTA_H_SOURCE = ("own", "massif", "huss2010", "flat")
 #: Why a glacier uses a function of its own, or none, as a CF flag.
 DELTA_H_REASON = (
     *("fitted", "not_surveyed", "cloud", "few_pixels", "little_range", "no_thinning", "little_coverage"),
-    "no_better_than_size_class",
+    "worse_than_size_class",
 )
 
 VARIABLES: dict[str, Variable] = {

@@ -148,7 +148,7 @@ def test_the_first_function_that_may_serve_is_chosen_and_the_reason_kept():
         *[("own", "fitted")] * 3,
         ("massif", "little_coverage"),
         ("massif", "no_thinning"),
-        ("huss2010", "no_better_than_size_class"),  # one glacier of B is no mean
+        ("huss2010", "worse_than_size_class"),  # one glacier of B is no mean
         ("massif", "not_surveyed"),
         ("flat", "not_surveyed"),
     ]

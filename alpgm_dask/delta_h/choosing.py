@@ -39,14 +39,15 @@ class Criteria:
         greatest sinking over the spread of the residuals.
     least_functions
         glaciers with functions of their own that a mean, and a spread between glaciers, is made of.
-    most_over_class
-        error at pixels that were left out over that of the curve of the size class.
+    most_extra
+        what its squared error at left-out pixels may exceed that of the size class by: the square of this share of the
+        greatest change. Where a size class happens to be right, the fit of a few pixels is a little worse.
     """
 
     least_share: float = 0.5
     least_signal: float = 0.5
     least_functions: int = 3
-    most_over_class: float = 1.1
+    most_extra: float = 0.1
 
 
 def choose(fits: xr.Dataset, glaciers: xr.Dataset, criteria: Criteria | None = None) -> xr.Dataset:
@@ -95,8 +96,9 @@ def choose(fits: xr.Dataset, glaciers: xr.Dataset, criteria: Criteria | None = N
 def judge(fits: xr.Dataset, criteria: Criteria) -> xr.DataArray:
     """(``glacier``) "fitted", or why a fit is not used, as :data:`alpgm_dask.schema.DELTA_H_REASON` numbers it."""
     fitted = fits["delta_h_reason"] == _FITTED
+    extra = fits["held_out_error"] ** 2 - fits["class_error"] ** 2
     tests = {
-        "no_better_than_size_class": fits["held_out_error"] > criteria.most_over_class * fits["class_error"],
+        "worse_than_size_class": extra > (criteria.most_extra * fits["greatest_change"]) ** 2,
         "no_thinning": -fits["greatest_change"] < criteria.least_signal * fits["residual_spread"],
         "little_coverage": fits["share_covered"] < criteria.least_share,
     }

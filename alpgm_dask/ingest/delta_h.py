@@ -61,7 +61,8 @@ def make_delta_h(
         raise InputError(f"--name {name!r} is what they are made of; allowed: another name")
     check_name(catalog, name, marks={"made_from"})
     opened, url = open_catalog(catalog), str(catalog.parent / f"{name}.zarr")
-    surveyed, known = opened.read(elevation_models), opened.read(glaciers).drop_dims("pixel", errors="ignore")
+    surveyed = store.open_direct(opened.url(elevation_models))
+    known = opened.read(glaciers).drop_dims("pixel", errors="ignore")
     check(known, {"rgi_id": ("glacier",), "area": ("glacier",)}, f"{catalog}: entry {glaciers!r}")
     made_from = store.digest([
         *(store.fingerprint(opened.url(entry)) for entry in (elevation_models, glaciers)),

@@ -38,17 +38,21 @@ def plot_delta_h(surveys: xr.Dataset, functions: xr.Dataset, title: str = "") ->
     order = np.argsort(-functions["area"].values, kind="stable")[:MOST_PANELS]
     rows = -(-order.size // COLUMNS)
     columns = min(COLUMNS, order.size)
-    fig = figure(1.0 + 2.6 * columns, 0.9 + 2.1 * rows)
+    width, height = 1.0 + 2.6 * columns, 1.1 + 2.1 * rows
+    fig = figure(width, height, layout=None)  # a constrained one takes longer than all else, with thirty panels
     axes = fig.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    sides = {"left": 0.8 / width, "right": 1 - 0.1 / width, "bottom": 0.55 / height, "top": 1 - 0.75 / height}
+    fig.subplots_adjust(**sides, wspace=0.22, hspace=0.38)
     for ax, position in zip(axes, order, strict=False):
         _panel(ax, surveys, functions.isel(glacier=int(position)))
     for ax in axes[order.size :]:
         ax.set_axis_off()
     n = functions.sizes["glacier"]
     of = f", the largest {order.size} of {n} glaciers" if order.size < n else ""
-    fig.suptitle(f"{title or 'elsewhere'}{of}: elevation change from {_dates(surveys)}", fontsize=10)
-    fig.supxlabel("normalized elevation: 0 at the top, 1 at the terminus", fontsize=9)
-    fig.supylabel("elevation change (m)", fontsize=9)
+    name = f"{title or 'elsewhere'}{of}: elevation change from {_dates(surveys)}"
+    fig.suptitle(name, fontsize=10, y=1 - 0.2 / height)
+    fig.supxlabel("normalized elevation: 0 at the top, 1 at the terminus", fontsize=9, y=0.1 / height)
+    fig.supylabel("elevation change (m)", fontsize=9, x=0.1 / width)
     return fig
 
 
