@@ -83,11 +83,21 @@ def _kernel_is_idle(driver) -> bool:
 
 
 def _run_all(driver) -> None:
+    """Run All, until cells run: a kernel that has just connected loses what it is sent first."""
     _one(driver, ".jp-NotebookPanel .jp-Cell")
     servers.wait_until(lambda: _kernel_is_idle(driver), 90, "an idle kernel")
-    bar = _shown(driver, ".lm-MenuBar-item")
-    next(item for item in bar if item.text == "Run").click()
+    servers.wait_until(lambda: _runs_once_clicked(driver), 90, "cells that run")
+
+
+def _runs_once_clicked(driver) -> bool:
+    next(item for item in _shown(driver, ".lm-MenuBar-item") if item.text == "Run").click()
     _one(driver, "li.lm-Menu-item[data-command='runmenu:run-all']").click()
+    for _ in range(50):
+        prompts = [element.text for element in driver.find_elements("css selector", ".jp-InputPrompt")]
+        if any(text.strip("[]: ") for text in prompts):  # [*] waits or runs, [1] has run
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def _save(driver) -> None:
