@@ -196,8 +196,27 @@ def test_what_does_not_fit_together_is_refused():
         fit(z, change, method="huss")
     with pytest.raises(InputError, match="x, y: one of both"):
         fit(z, change, x=z)
+    with pytest.raises(InputError, match=r"surface_elevation: shape \(20, 30\); allowed: one dimension"):
+        fit(z.reshape(20, 30), change.reshape(20, 30))
+    with pytest.raises(InputError, match=r"plausible: \(5, 20\); allowed: a negative and a positive"):
+        fit(z, change, plausible=(5, 20))
+    with pytest.raises(InputError, match="x: not finite at 600 pixels"):
+        fit(z, change, x=z * np.nan, y=z)
+    with pytest.raises(InputError, match=r"few_pixels\): no pixel was seen in both surveys"):
+        fit(z, change * np.nan, method="published")
     with pytest.raises(InputError, match=r"y: shape \(2,\)"):
         fit(z, change, x=z, y=z[:2])
+
+
+def test_lists_integers_and_masks_are_taken_as_numpy_takes_them():
+    z, place = slope()
+    z, change = z.round(), noisy(place).round()
+    plain = fit(z, change)
+    xr.testing.assert_identical(fit(z.astype(int).tolist(), change.astype(int)), plain)
+    places = fit(z, change, x=z.tolist(), y=z.tolist())
+    xr.testing.assert_identical(places, fit(z, change, x=z, y=z))
+    hidden = np.ma.masked_array(np.where(place < 0.1, 1e20, change), mask=place < 0.1)
+    xr.testing.assert_identical(fit(z, hidden), fit(z, np.where(place < 0.1, np.nan, change)))
 
 
 def test_a_curve_is_level_beyond_its_ends():

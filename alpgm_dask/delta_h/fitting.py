@@ -122,11 +122,15 @@ def fit(
     >>> round(float(one.greatest_change), 1)
     -30.0
     """
-    z, change = _checked(surface_elevation, dh, x, y)
+    z, change = _numbers("surface_elevation", surface_elevation), _numbers("dh", dh)
+    places = None if x is None else _numbers("x", x), None if y is None else _numbers("y", y)
+    _check_shapes(z, change, *places)
     if method not in METHODS:
         raise InputError(f"method: {method!r} is unknown; allowed: {', '.join(METHODS)}")
+    if not plausible[0] < 0 < plausible[1]:
+        raise InputError(f"plausible: {tuple(plausible)}; allowed: a negative and a positive number, m")
     try:
-        found = fit_pixels(Pixels(z, change, tiles(x, y, z.size)), method, plausible, area)
+        found = fit_pixels(Pixels(z, change, tiles(*places, z.size)), method, plausible, area)
     except UnfitError as error:
         raise InputError(f"dh: no function can be fitted ({error.reason}): {error}") from error
     return annotate(
@@ -142,20 +146,26 @@ def fit(
     )
 
 
-def _checked(surface_elevation, dh, x, y) -> tuple[np.ndarray, np.ndarray]:
-    for name, values in (("surface_elevation", surface_elevation), ("dh", dh)):
-        units = getattr(values, "attrs", {}).get("units", "m")
-        if units not in ("m", "metre", "metres", "meter", "meters"):
-            raise InputError(f"{name}: units {units!r}; allowed: m")
-    z, change = (np.asarray(values, dtype="float64") for values in (surface_elevation, dh))
-    if z.ndim != 1 or z.shape != change.shape:
-        raise InputError(f"dh: shape {change.shape}; allowed: that of surface_elevation, one dimension, {z.shape}")
-    for name, values in (("x", x), ("y", y)):
-        if values is not None and np.shape(values) != z.shape:
-            raise InputError(f"{name}: shape {np.shape(values)}; allowed: that of surface_elevation, {z.shape}")
+def _numbers(name: str, values: object) -> np.ndarray:
+    """Values in m as floats, NaN where they are masked (InputError if they say that they have other units)."""
+    units = getattr(values, "attrs", {}).get("units", "m")
+    if units not in ("m", "metre", "metres", "meter", "meters"):
+        raise InputError(f"{name}: units {units!r}; allowed: m")
+    return np.ma.filled(np.ma.asarray(values).astype("float64"), np.nan)
+
+
+def _check_shapes(z: np.ndarray, change: np.ndarray, x: np.ndarray | None, y: np.ndarray | None) -> None:
+    if z.ndim != 1:
+        raise InputError(f"surface_elevation: shape {z.shape}; allowed: one dimension, the glacier's pixels")
     if (x is None) != (y is None):
         raise InputError("x, y: one of both is given; allowed: both, or none")
-    return z, change
+    for name, values in (("dh", change), ("x", x), ("y", y)):
+        if values is not None and values.shape != z.shape:
+            raise InputError(f"{name}: shape {values.shape}; allowed: that of surface_elevation, {z.shape}")
+        if name != "dh" and values is not None and not np.isfinite(values).all():
+            raise InputError(
+                f"{name}: not finite at {np.count_nonzero(~np.isfinite(values))} pixels; allowed: numbers, m"
+            )
 
 
 def fit_pixels(pixels: Pixels, method: str, plausible: tuple[float, float], area: float | None) -> Fit:

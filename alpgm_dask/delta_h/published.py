@@ -43,6 +43,8 @@ def fit(surface_elevation: np.ndarray, change: np.ndarray) -> Curve:
     UnfitError
         if the glacier seems to have thickened nearly everywhere (cloud), or too few elevations are left.
     """
+    if change.size == 0:
+        raise UnfitError("few_pixels", "no pixel was seen in both surveys")
     if (change > 0).mean() > CLOUDED_SHARE:
         raise UnfitError("cloud", f"{(change > 0).mean():.0%} of the pixels seem to have thickened")
     believed = _believed(surface_elevation, change)
