@@ -232,6 +232,17 @@ def test_alpgm_delta_h_keeps_functions_in_a_catalog(demo_catalog, tmp_path, caps
         make_delta_h(demo_catalog, "glaciers", say=lines.append)
 
 
+def test_surveys_alone_are_enough_for_their_own_glaciers(demo_surveys, tmp_path):
+    few = packing.select(demo_surveys, np.arange(3)).compute(scheduler="synchronous")
+    store.write(few.chunk(pixel=few.attrs["block_pixels"]), str(tmp_path / "elevation_models.zarr"))
+    path = tmp_path / "catalog.yaml"
+    catalog.write_catalog(path, {"elevation_models": catalog.Entry("zarr", "{CATALOG_DIR}/elevation_models.zarr")})
+    with dask.config.set(scheduler="synchronous"):
+        make_delta_h(path, "functions", say=lambda line: None)
+    found = catalog.open_catalog(path).read("functions")
+    assert found["rgi_id"].values.tolist() == few["rgi_id"].values.tolist()
+
+
 def test_pages_show_one_panel_for_each_glacier_and_the_map_says_how_many(demo_surveys, demo_fits):
     chosen = delta_h.choose(demo_fits.chunk(glacier=64), demo_surveys.drop_dims("pixel"))
     chosen = chosen.compute(scheduler="synchronous").isel(glacier=slice(0, 7))

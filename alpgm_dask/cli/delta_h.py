@@ -13,7 +13,7 @@ def add(verbs: Any) -> None:
     parser = verbs.add_parser("delta-h", help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.add_argument("catalog", type=Path, metavar="CATALOG", help="YAML file with glaciers and elevation models")
     parser.add_argument("--elevation-models", default="elevation_models", help="entry (default: %(default)s)")
-    parser.add_argument("--glaciers", default="glaciers", help="entry (default: %(default)s)")
+    parser.add_argument("--glaciers", help="entry (default: glaciers, or those surveyed where there is none)")
     parser.add_argument("--name", default="delta_h_fitted", help="entry that is made (default: %(default)s)")
     parser.add_argument(
         "--method", choices=("monotone", "published"), default="monotone", help="published: as ALPGM made its functions"

@@ -19,7 +19,7 @@ def make_delta_h(
     name: str,
     *,
     elevation_models: str = "elevation_models",
-    glaciers: str = "glaciers",
+    glaciers: str | None = None,
     method: str = "monotone",
     plausible: tuple[float, float] = delta_h.PLAUSIBLE,
     figures: Path | None = None,
@@ -37,7 +37,8 @@ def make_delta_h(
     name
         entry that is made.
     elevation_models, glaciers
-        entries.
+        entries; glaciers are those that functions are chosen for, None: "glaciers", or those surveyed if there is no
+        such entry.
     method, plausible
         as for :func:`alpgm_dask.delta_h.fit`.
     figures
@@ -57,10 +58,12 @@ def make_delta_h(
         if an entry is missing or cannot serve, or the entry to be made exists and was made from something else.
     """
     catalog = Path(catalog)
+    opened, url = open_catalog(catalog), str(catalog.parent / f"{name}.zarr")
+    if glaciers is None:
+        glaciers = "glaciers" if "glaciers" in opened.names else elevation_models
     if name in (elevation_models, glaciers):
         raise InputError(f"--name {name!r} is what they are made of; allowed: another name")
     check_name(catalog, name, marks={"made_from"})
-    opened, url = open_catalog(catalog), str(catalog.parent / f"{name}.zarr")
     surveyed = store.open_direct(opened.url(elevation_models))
     known = opened.read(glaciers).drop_dims("pixel", errors="ignore")
     check(known, {"rgi_id": ("glacier",), "area": ("glacier",)}, f"{catalog}: entry {glaciers!r}")
