@@ -77,12 +77,16 @@ def draw_functions(surveys: xr.Dataset, functions: xr.Dataset, folder: Path) -> 
     paths = [plots.save(plots.plot_delta_h_sources(functions), folder / "sources.png")]
     surveyed = np.isin(texts(functions["rgi_id"]), texts(surveys["rgi_id"]))
     names = delta_h.group_names(functions)
+    taken = {"sources"}
     for name in np.unique(names[surveyed]):
         page = plots.plot_delta_h(surveys, functions.isel(glacier=np.flatnonzero(surveyed & (names == name))), name)
-        paths.append(plots.save(page, folder / f"{_file_name(name)}.png"))
+        paths.append(plots.save(page, folder / f"{_file_name(name, taken)}.png"))
     return paths
 
 
-def _file_name(name: str) -> str:
-    kept = "".join(letter if letter.isalnum() else "_" for letter in name.lower())
-    return kept or "elsewhere"
+def _file_name(name: str, taken: set[str]) -> str:
+    """A name for a massif's page that is not taken yet; it is, from now on."""
+    kept = "".join(letter if letter.isalnum() else "_" for letter in name.lower()) or "elsewhere"
+    free = next(k for k in (kept, *(f"{kept}_{i}" for i in range(2, len(taken) + 3))) if k not in taken)
+    taken.add(free)
+    return free

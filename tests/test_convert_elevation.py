@@ -332,3 +332,10 @@ def test_clips_and_differences_cannot_be_coregistered(folder, tmp_path):
     there = {name: folder / f"{name}.tif" for name in ("difference", "surface")}
     with pytest.raises(InputError, match="--coregister needs both surveys"):
         elevation.convert(small.outlines(), DATES, coregister=True, **there)
+
+
+def test_outlines_that_are_not_there_are_refused(tmp_path):
+    from alpgm_dask.convert.rasters import read_vector
+
+    with pytest.raises(InputError, match=r"nothere\.gpkg: there is no such file"):
+        read_vector(tmp_path / "nothere.gpkg")

@@ -42,9 +42,11 @@ def read_outlines(path: Path, id_column: str | None, report: ConversionReport) -
 
 
 def read_vector(path: Path) -> gpd.GeoDataFrame:
-    """Any vector file, GeoParquet too."""
+    """Any vector file, GeoParquet too (InputError if there is none)."""
     import geopandas as gpd
 
+    if not Path(path).exists():
+        raise InputError(f"{path}: there is no such file; allowed: a vector file of outlines")
     return gpd.read_file(path) if Path(path).suffix != ".parquet" else gpd.read_parquet(path)
 
 

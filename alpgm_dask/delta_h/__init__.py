@@ -21,7 +21,7 @@ from alpgm_dask.delta_h.functions import (
 )
 from alpgm_dask.delta_h.monotone import NODES
 from alpgm_dask.delta_h.region import fit_region
-from alpgm_dask.delta_h.screening import PLAUSIBLE
+from alpgm_dask.delta_h.screening import PLAUSIBLE, check_plausible, screen
 
 __all__ = [
     "DEFAULT_SPREAD",
@@ -33,6 +33,7 @@ __all__ = [
     "Criteria",
     "check_function",
     "check_functions",
+    "check_plausible",
     "choose",
     "fallback",
     "fit",
@@ -41,6 +42,7 @@ __all__ = [
     "group_names",
     "judge",
     "on_nodes",
+    "screen",
     "shifted",
     "sources",
 ]

@@ -98,6 +98,7 @@ def judge(fits: xr.Dataset, criteria: Criteria) -> xr.DataArray:
     fitted = fits["delta_h_reason"] == _FITTED
     extra = fits["held_out_error"] ** 2 - fits["class_error"] ** 2
     tests = {
+        "few_pixels": ~np.isfinite(fits["held_out_error"]),  # too few to leave any out: nothing proves the function
         "worse_than_size_class": extra > (criteria.most_extra * fits["greatest_change"]) ** 2,
         "no_thinning": -fits["greatest_change"] < criteria.least_signal * fits["residual_spread"],
         "little_coverage": fits["share_covered"] < criteria.least_share,

@@ -11,7 +11,7 @@ import xarray as xr
 from alpgm_dask.delta_h import monotone, published
 from alpgm_dask.delta_h.curve import Curve, UnfitError
 from alpgm_dask.delta_h.folds import spatial_folds, tiles
-from alpgm_dask.delta_h.screening import PLAUSIBLE, nmad, screen
+from alpgm_dask.delta_h.screening import PLAUSIBLE, check_plausible, nmad, screen
 from alpgm_dask.kernels.delta_h import huss2010
 from alpgm_dask.schema import InputError, annotate
 
@@ -65,6 +65,9 @@ class Fit:
     spread: np.ndarray
     quality: dict[str, float]
 
+
+#: m: what is shorter than this is no glacier, but one in degrees.
+SHORTEST = 5.0
 
 #: Figures of a fit that are stored.
 QUALITY = (
@@ -127,8 +130,7 @@ def fit(
     _check_shapes(z, change, *places)
     if method not in METHODS:
         raise InputError(f"method: {method!r} is unknown; allowed: {', '.join(METHODS)}")
-    if not plausible[0] < 0 < plausible[1]:
-        raise InputError(f"plausible: {tuple(plausible)}; allowed: a negative and a positive number, m")
+    plausible = check_plausible(plausible)
     try:
         found = fit_pixels(Pixels(z, change, tiles(*places, z.size)), method, plausible, area)
     except UnfitError as error:
@@ -166,6 +168,11 @@ def _check_shapes(z: np.ndarray, change: np.ndarray, x: np.ndarray | None, y: np
             raise InputError(
                 f"{name}: not finite at {np.count_nonzero(~np.isfinite(values))} pixels; allowed: numbers, m"
             )
+    if x is not None and z.size > 1 and max(np.ptp(x), np.ptp(y)) < SHORTEST:
+        extent = max(np.ptp(x), np.ptp(y))
+        raise InputError(
+            f"x, y: the glacier is {extent:g} m long; allowed: more than {SHORTEST:g} m (are they degrees?)"
+        )
 
 
 def fit_pixels(pixels: Pixels, method: str, plausible: tuple[float, float], area: float | None) -> Fit:
@@ -235,7 +242,7 @@ def amplitude(delta_h: np.ndarray, change: np.ndarray) -> float:
     >>> amplitude(np.array([0.0, 0.5, 1.0, 1.0, 0.5]), np.array([0.0, -5.0, -10.0, -10.0, 300.0])).__round__(6)
     -10.0
     """
-    weights, found = np.ones(change.size), 0.0
+    found = 0.0
     # begin at the median ratio, which outliers do not move
     steep = delta_h > 0.25 * delta_h.max(initial=0.0)
     if steep.any():

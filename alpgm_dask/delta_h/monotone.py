@@ -26,6 +26,9 @@ PASSES, TUKEY = 5, 4.685
 #: Fewest pixels, and least range of elevation in m, of which a function is made.
 FEWEST, LEAST_RANGE = 30, 25.0
 
+#: Share of the believed range of elevation that may lie between pixels that were not seen, where they stretch it.
+WIDEST_GAP = 0.05
+
 _HATS = BSpline(np.r_[0.0, np.linspace(0.0, 1.0, PIECES + 1), 1.0], np.eye(PIECES + 1), 1)
 _RISES = _HATS.antiderivative()
 
@@ -48,7 +51,7 @@ def fit(
     surface_elevation, change
         (pixel,) m; change is negative where the surface sank, NaN where it is not known.
     tiles
-        (pixel,) number of the fold that a pixel is left out with, see :func:`alpgm_dask.delta_h.folds.spatial_folds`.
+        (pixel,) number of the tile that a pixel lies in, see :func:`alpgm_dask.delta_h.folds.tiles`.
     plausible
         lowest and highest change that is believed, m.
 
@@ -58,7 +61,7 @@ def fit(
         if too few pixels or too little range of elevation are left, or the surface sank nowhere.
     """
     used = screen(surface_elevation, change, plausible)
-    low, high = elevation_range(surface_elevation, change, used)
+    low, high = elevation_range(surface_elevation, change, used, plausible[1])
     place = ((high - surface_elevation[used]) / (high - low)).clip(0.0, 1.0)
     problem = _Problem.weighted(place, -change[used])
     thinning = _rises(NODES) @ problem.solve(_stiffness(problem, tiles[used]))
@@ -67,8 +70,14 @@ def fit(
     return Curve(NODES, thinning.clip(0.0) / thinning.max(), (low, high), used)
 
 
-def elevation_range(surface_elevation: np.ndarray, change: np.ndarray, used: np.ndarray) -> tuple[float, float]:
-    """Lowest and highest elevation in m of the ice: of pixels that are believed, and of those that were not seen.
+def elevation_range(
+    surface_elevation: np.ndarray, change: np.ndarray, used: np.ndarray, highest_change: float
+) -> tuple[float, float]:
+    """Lowest and highest elevation in m of the ice: of pixels that are believed, and of unseen ones beyond them.
+
+    A void has the surface of the survey that saw it; a cloud has lifted one of the two, so that the other lies half the
+    change below their mean. Such pixels stretch the range as long as no wide gap parts them from it: a stray
+    elevation does not.
 
     Raises
     ------
@@ -77,12 +86,23 @@ def elevation_range(surface_elevation: np.ndarray, change: np.ndarray, used: np.
     """
     if used.sum() < FEWEST:
         raise UnfitError(_why_few(change), f"{used.sum()} of {used.size} pixels are believed; needed: {FEWEST}")
-    there = used | (~np.isfinite(change) & np.isfinite(surface_elevation))
-    low, high = float(surface_elevation[there].min()), float(surface_elevation[there].max())
-    span = np.ptp(surface_elevation[used])
+    low, high = float(surface_elevation[used].min()), float(surface_elevation[used].max())
+    span = high - low
     if span < LEAST_RANGE:
         raise UnfitError("little_range", f"believed pixels span {span:.0f} m of elevation; needed: {LEAST_RANGE:g} m")
-    return low, high
+    clouded = change > highest_change
+    surface = np.where(clouded, surface_elevation - change / 2.0, surface_elevation)
+    unseen = surface[(clouded | ~np.isfinite(change)) & np.isfinite(surface_elevation)]
+    gap = max(LEAST_RANGE, WIDEST_GAP * span)
+    return -_reach(-low, -unseen, gap), _reach(high, unseen, gap)
+
+
+def _reach(end: float, elevations: np.ndarray, gap: float) -> float:
+    """How far elevations above `end` go on without a gap."""
+    above = np.sort(elevations[elevations > end])
+    steps = np.diff(above, prepend=end)
+    reached = int(np.argmax(steps > gap)) if (steps > gap).any() else above.size
+    return float(above[reached - 1]) if reached else end
 
 
 def _why_few(change: np.ndarray) -> str:

@@ -12,7 +12,7 @@ from alpgm_dask.delta_h.curve import UnfitError
 from alpgm_dask.delta_h.fitting import METHODS, QUALITY, Fit, Pixels, fit_pixels
 from alpgm_dask.delta_h.folds import tiles
 from alpgm_dask.delta_h.monotone import NODES
-from alpgm_dask.delta_h.screening import PLAUSIBLE
+from alpgm_dask.delta_h.screening import PLAUSIBLE, check_plausible
 from alpgm_dask.schema import DELTA_H_REASON, InputError, annotate, check
 
 _PIXELS = ("surface_elevation", "elevation_change", "x", "y")
@@ -53,10 +53,11 @@ def fit_region(
     Raises
     ------
     InputError
-        if the method is unknown, or a variable is missing or has other units.
+        if the method or `plausible` cannot serve, or a variable is missing or has other units.
     """
     if method not in METHODS:
         raise InputError(f"delta_h: method {method!r} is unknown; allowed: {', '.join(METHODS)}")
+    plausible = check_plausible(plausible)
     check(surveys, _NEEDED, where)
     parts: dict[str, list[da.Array]] = {}
     run = dask.delayed(_fit_block, pure=True)

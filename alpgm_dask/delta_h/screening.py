@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.ndimage import median_filter
+
+from alpgm_dask.schema import InputError
 
 #: m. Changes over decades that are believed of a glacier's surface: beyond are clouds above, artefacts below.
 PLAUSIBLE = (-160.0, 20.0)
@@ -13,6 +17,15 @@ OUTLIER_NMAD = 3.0
 
 #: Pixels of the running median: a tenth of the glacier's, within these bounds.
 MEDIAN_WINDOW = (11, 101)
+
+
+def check_plausible(plausible: Sequence[float]) -> tuple[float, float]:
+    """Lowest and highest change, if they can serve (InputError: anything but a negative and a positive number)."""
+    given = tuple(np.ravel(plausible).tolist())
+    numbers = len(given) == 2 and all(isinstance(value, int | float) for value in given)
+    if not (numbers and given[0] < 0 < given[1]):
+        raise InputError(f"plausible: {given}; allowed: a negative and a positive number, m")
+    return given
 
 
 def nmad(values: np.ndarray) -> float:

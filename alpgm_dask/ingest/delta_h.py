@@ -65,6 +65,7 @@ def make_delta_h(
         raise InputError(f"--name {name!r} is what they are made of; allowed: another name")
     check_name(catalog, name, marks={"made_from"})
     surveyed = store.open_direct(opened.url(elevation_models))
+    delta_h.fit_region(surveyed, method=method, plausible=plausible, where=f"{catalog}: entry {elevation_models!r}")
     known = opened.read(glaciers).drop_dims("pixel", errors="ignore")
     check(known, {"rgi_id": ("glacier",), "area": ("glacier",)}, f"{catalog}: entry {glaciers!r}")
     made_from = store.digest([
@@ -80,11 +81,11 @@ def make_delta_h(
             attrs |= {"made_from": made_from}
             found = surveys.save_functions(surveyed, known, url, method=method, plausible=plausible, attrs=attrs)
         say(f"{name}: {surveys.outcome(found)}")
-        if figures is not None:
-            for path in surveys.draw_functions(surveyed, found, Path(figures)):
-                say(f"picture: {path}")
     text = f"delta-h functions of all glaciers, fitted to {elevation_models} or a stated fallback"
     list_entries(catalog, {name: Entry("zarr", f"{{CATALOG_DIR}}/{name}.zarr", text)})
+    if figures is not None:
+        for path in surveys.draw_functions(surveyed, found, Path(figures)):
+            say(f"picture: {path}")
     return catalog
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from alpgm_dask.constants import KM2
+from alpgm_dask.delta_h import screen
 from alpgm_dask.packing import glacier
 from alpgm_dask.plots.common import COLOURS, figure
 from alpgm_dask.schema import DELTA_H_REASON, DELTA_H_SOURCE, texts
@@ -72,9 +73,9 @@ def _panel(ax: Axes, surveys: xr.Dataset, one: xr.Dataset) -> None:
     ax.plot(place, change[::step], ".", color="0.5", markersize=2.0, markeredgewidth=0, alpha=0.6, rasterized=True)
     nodes, greatest = one["normalized_elevation"].values, float(one["greatest_change"])
     source = DELTA_H_SOURCE[int(one["delta_h_source"])]
-    seen = change[np.isfinite(change)]
-    if not np.isfinite(greatest):  # the scale of a function that was not fitted is that of what was seen
-        greatest = float(np.median(seen)) if seen.size else -1.0
+    if not np.isfinite(greatest):  # the scale of a function that was not fitted is that of what is believed
+        believed = change[screen(z, change)]
+        greatest = min(2.0 * float(np.median(believed)), -1.0) if believed.size else -1.0
     curve, spread = one["delta_h"].values, one["delta_h_spread"].values
     colour = COLOURS[DELTA_H_SOURCE.index(source)]
     ax.fill_between(

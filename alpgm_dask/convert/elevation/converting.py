@@ -72,14 +72,6 @@ def check_dates(first: str, second: str) -> tuple[str, str]:
     return first, second
 
 
-def _is_date(text: str) -> bool:
-    try:
-        date.fromisoformat(f"{text}-01-01"[:10])
-    except ValueError:
-        return False
-    return re.fullmatch(r"\d{4}(-\d\d){0,2}", text) is not None
-
-
 def _sources(
     first: object, second: object, difference: object, surface: object
 ) -> tuple[tuple[str, str], tuple[str, str]]:
