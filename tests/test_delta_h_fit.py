@@ -81,6 +81,26 @@ def test_clouds_artefacts_and_voids_are_not_believed():
     assert not screen(z, change)[np.concatenate([cloud, artefact, void])].any()
 
 
+def test_a_stray_elevation_where_one_survey_is_void_changes_nothing():
+    z, place = slope()
+    change = noisy(place)
+    plain = fit(z, change)
+    one = fit(np.append(z, 0.0), np.append(change, np.nan))
+    np.testing.assert_array_equal(one["delta_h"], plain["delta_h"])
+    assert float(one["lowest_elevation"]) == 2400.0
+
+
+def test_a_cloud_or_void_over_the_top_does_not_shorten_the_glacier():
+    z, place = slope()
+    change, top = noisy(place, spread=2.0), place < 0.3
+    void = fit(z, np.where(top, np.nan, change))
+    # a cloud of 600 m in the second survey lifts the mean surface by half of it
+    cloud = fit(np.where(top, z + 300.0, z), np.where(top, change + 600.0, change))
+    for found in (void, cloud):
+        assert float(found["highest_elevation"]) == pytest.approx(3400.0, abs=10.0)
+        np.testing.assert_allclose(found["delta_h"], NODES**2, atol=0.12)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(40, 400), st.floats(0.3, 5.0), st.floats(-140.0, -5.0), st.integers(0, 2**32 - 1))
 def test_whatever_the_pixels_a_function_rises_from_0_to_1(n, exponent, terminus, seed):
@@ -200,6 +220,11 @@ def test_what_does_not_fit_together_is_refused():
         fit(z.reshape(20, 30), change.reshape(20, 30))
     with pytest.raises(InputError, match=r"plausible: \(5, 20\); allowed: a negative and a positive"):
         fit(z, change, plausible=(5, 20))
+    for wrong in (20, (20, -160), (np.nan, 3), (-1, 2, 3)):
+        with pytest.raises(InputError, match=r"plausible: .*; allowed: a negative and a positive number"):
+            fit(z, change, plausible=wrong)
+    with pytest.raises(InputError, match=r"x, y: the glacier is .* m long; allowed: more than 5 m"):
+        fit(z, change, x=7 + z / 1e6, y=45 + z / 1e6)
     with pytest.raises(InputError, match="x: not finite at 600 pixels"):
         fit(z, change, x=z * np.nan, y=z)
     with pytest.raises(InputError, match=r"few_pixels\): no pixel was seen in both surveys"):

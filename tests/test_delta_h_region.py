@@ -163,6 +163,12 @@ def test_the_first_function_that_may_serve_is_chosen_and_the_reason_kept():
     np.testing.assert_allclose(chosen["delta_h_spread"][7], delta_h.DEFAULT_SPREAD)
 
 
+def test_a_function_that_nothing_proves_is_not_used():
+    errors = [6, np.nan, 6, 6, 6, 6]
+    chosen = delta_h.choose(some_fits(held_out_error=errors), known(6)).compute(scheduler="synchronous")
+    assert words(chosen)[1] == ("massif", "few_pixels")
+
+
 def test_an_unfitted_reason_goes_through_and_order_does_not_matter():
     cloud = DELTA_H_REASON.index("cloud")
     fits = some_fits(delta_h_reason=[0, 0, 0, 0, cloud, 0])
@@ -228,6 +234,10 @@ def test_alpgm_delta_h_keeps_functions_in_a_catalog(demo_catalog, tmp_path, caps
     assert lines[0] == "fitted: unchanged, skipped"
     with pytest.raises(InputError, match="made from other surveys, glaciers, settings or code; allowed: --overwrite"):
         make_delta_h(demo_catalog, "fitted", method="published", say=lines.append)
+    before = store.attributes(str(demo_catalog.parent / "fitted.zarr"))
+    with pytest.raises(InputError, match=r"plausible: \(20, -160\); allowed: a negative and a positive number"):
+        make_delta_h(demo_catalog, "fitted", plausible=(20, -160), overwrite=True, say=lines.append)
+    assert store.attributes(str(demo_catalog.parent / "fitted.zarr")) == before
     with pytest.raises(InputError, match="--name 'glaciers' is what they are made of"):
         make_delta_h(demo_catalog, "glaciers", say=lines.append)
 
@@ -241,6 +251,26 @@ def test_surveys_alone_are_enough_for_their_own_glaciers(demo_surveys, tmp_path)
         make_delta_h(path, "functions", say=lambda line: None)
     found = catalog.open_catalog(path).read("functions")
     assert found["rgi_id"].values.tolist() == few["rgi_id"].values.tolist()
+
+
+def test_massifs_of_like_names_have_pages_of_their_own(demo_surveys, demo_fits, tmp_path):
+    glaciers = demo_surveys.drop_dims("pixel").compute().isel(glacier=slice(0, 4))
+    glaciers["massif"] = ("glacier", np.array(["Mont Blanc", "Mont-Blanc", "sources", ""], dtype=object))
+    glaciers["subregion"] = ("glacier", np.array([""] * 4, dtype=object))
+    chosen = delta_h.choose(demo_fits, glaciers).compute(scheduler="synchronous")
+    paths = surveys.draw_functions(demo_surveys, chosen, tmp_path)
+    assert sorted(p.stem for p in paths) == ["elsewhere", "mont_blanc", "mont_blanc_2", "sources", "sources_2"]
+    assert all(path.exists() for path in paths)
+
+
+def test_a_clouded_glacier_is_drawn_on_the_scale_of_ice(demo_surveys, demo_fits):
+    chosen = delta_h.choose(demo_fits, demo_surveys.drop_dims("pixel")).compute(scheduler="synchronous")
+    unfit = chosen.isel(glacier=[0]).assign(greatest_change=("glacier", [np.nan]))
+    clouded = demo_surveys.assign(elevation_change=demo_surveys["elevation_change"] + 3000.0)
+    page = plots.plot_delta_h(clouded, unfit)
+    curve = page.axes[0].lines[1].get_ydata()
+    low, high = page.axes[0].get_ylim()
+    assert -100.0 < low < curve.min() <= curve.max() < high < 100.0
 
 
 def test_pages_show_one_panel_for_each_glacier_and_the_map_says_how_many(demo_surveys, demo_fits):
