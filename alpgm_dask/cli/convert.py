@@ -106,7 +106,7 @@ def _add_elevation(kinds: Any) -> tuple[argparse.ArgumentParser, Work]:
     parser.add_argument(
         "--coregister",
         action="store_true",
-        help="move the first survey by the offset found on ice-free ground around the outlines; needs xdem "
+        help="move the first survey by the offset found on the ground around the outlines, which must hold all ice; xdem "
         "(pip install 'alpgm_dask[coregister]') and mosaics",
     )
     parser.add_argument(
