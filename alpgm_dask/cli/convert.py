@@ -106,8 +106,8 @@ def _add_elevation(kinds: Any) -> tuple[argparse.ArgumentParser, Work]:
     parser.add_argument(
         "--coregister",
         action="store_true",
-        help="move the first survey by the offset found on the ground around the outlines, which must hold all ice; xdem "
-        "(pip install 'alpgm_dask[coregister]') and mosaics",
+        help="move the first survey by the offset found on the ground around the outlines, which must hold all the "
+        "ice; needs xdem (pip install 'alpgm_dask[coregister]') and mosaics",
     )
     parser.add_argument(
         "--catalog", type=Path, required=True, help="converted catalog to add to; made if there is none"
